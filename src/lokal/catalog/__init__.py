@@ -1,0 +1,1 @@
+"""What a model name means: refs, the registry, quantizations."""

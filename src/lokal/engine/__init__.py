@@ -1,0 +1,1 @@
+"""Tokens: requests in, events out, llama.cpp below."""
