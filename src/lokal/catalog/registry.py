@@ -1,0 +1,193 @@
+"""The models that have a name: models.toml, and the user's own file laid over it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lokal.catalog.entry import Entry, License
+from lokal.catalog.refs import NameRef
+from lokal.errors import ModelNameError, UsageError
+from lokal.settings import Settings
+
+
+class Registry:
+    """Every named model; an entry is built when it is asked for, because a command needs one.
+
+    `models` and `licenses` are the tables of that name as parsed, the user's laid over ours.
+    `build` turns a complete table into an entry.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Any],
+        licenses: Mapping[str, Any],
+        build: Callable[[Mapping[str, Any]], Entry] = Entry.from_table,
+    ) -> None:
+        self._models = models
+        self._licenses = licenses
+        self._build = build
+
+    @classmethod
+    def load(cls, settings: Settings) -> Registry:
+        """Read models.toml and the user's overlay.
+
+        Raises:
+            UsageError: the overlay is no TOML, or a field in it is unknown, wrong or missing.
+        """
+        with models_toml().open("rb") as file:
+            built_in = tomllib.load(file)
+        overlay = _read_overlay(settings.overlay_path)
+        if overlay is None:
+            return cls(built_in["model"], built_in["license"])
+        from pydantic import TypeAdapter  # 80 ms, see entry.py
+
+        tables = _merge(built_in, overlay)
+        registry = cls(tables["model"], tables["license"], build=TypeAdapter(Entry).validate_python)
+        registry._check(overlay, settings.overlay_path)
+        return registry
+
+    def resolve(self, ref: NameRef) -> Entry:
+        """The entry that a name means; upper and lower case are the same.
+
+        Raises:
+            ModelNameError: no such model or variant; the hint says what comes close.
+        """
+        name, variant = ref.name.lower(), ref.variant and ref.variant.lower()
+        full = f"{name}:{variant}" if variant else name
+        if name in self._models and not variant:
+            return self._entry(name, self._models[name].get("default"))
+        if name in self._models and variant in self._variants(name):
+            return self._entry(name, variant)
+        for known, known_variant, table in self._tables():
+            if full in table.get("aliases", ()):
+                return self._entry(known, known_variant)
+        if name in self._models:
+            variants = ", ".join(known for known in self._variants(name) if known)
+            hint = f"its variants: {variants}" if variants else f"it has none: write {name}"
+            raise ModelNameError(f"{name} has no variant {variant!r}", hint=hint)
+        import difflib
+
+        close = difflib.get_close_matches(full, self.names(), n=3)
+        raise ModelNameError(
+            f"there is no model named {full!r}",
+            hint=f"did you mean {' or '.join(close)}?" if close else "`llm models` lists the names",
+        )
+
+    def entries(self) -> Iterator[Entry]:
+        """Every variant of every model, in the order of the files."""
+        for name, variant, _ in self._tables():
+            yield self._entry(name, variant)
+
+    def names(self) -> list[str]:
+        """Everything that `resolve` takes, for completion: plain names, variants, aliases."""
+        names: dict[str, None] = dict.fromkeys(self._models)
+        for name, variant, table in self._tables():
+            if variant:
+                names[f"{name}:{variant}"] = None
+            names.update(dict.fromkeys(table.get("aliases", ())))
+        return list(names)
+
+    def _variants(self, name: str) -> Mapping[str | None, Any]:
+        return self._models[name].get("variants") or {None: {}}
+
+    def _tables(self) -> Iterator[tuple[str, str | None, dict[str, Any]]]:
+        for name in self._models:
+            for variant in self._variants(name):
+                yield name, variant, self._table(name, variant)
+
+    def _table(self, name: str, variant: str | None) -> dict[str, Any]:
+        table = _merge(self._models[name], self._variants(name)[variant])
+        table.pop("variants", None)
+        is_default = table.pop("default", None) == variant
+        table["ref"] = name if is_default else f"{name}:{variant}"
+        return table
+
+    def _entry(self, name: str, variant: str | None) -> Entry:
+        table = self._table(name, variant)
+        license_id = table.get("license")
+        if isinstance(license_id, str) and license_id in self._licenses:
+            table["license"] = {"id": license_id, **self._licenses[license_id]}
+        return self._build(table)
+
+    def _check(self, overlay: Mapping[str, Any], path: Path) -> None:
+        """Find mistakes in what the overlay touches; models.toml has none, as the tests check."""
+        from pydantic import TypeAdapter, ValidationError
+
+        def attempt(where: str, build: Callable[[], object]) -> None:
+            try:
+                build()
+            except ValidationError as error:
+                first = error.errors()[0]
+                field = ".".join((where, *(str(step) for step in first["loc"])))
+                raise _mistake(path, field, first["msg"]) from None
+
+        for key in overlay.get("license", {}):
+            table = {"id": key, **self._licenses[key]}
+            attempt(f"license.{key}", partial(TypeAdapter(License).validate_python, table))
+        for name in overlay.get("model", {}):
+            variants = self._variants(name)
+            if self._models[name].get("default") not in variants:
+                raise _mistake(path, f"model.{name}.default", "must name one of the variants")
+            for variant in variants:
+                where = f"model.{name}.variants.{variant}" if variant else f"model.{name}"
+                license_id = self._table(name, variant).get("license")
+                if isinstance(license_id, str) and license_id not in self._licenses:
+                    problem = f'describe it in a table [license."{license_id}"]'
+                    raise _mistake(path, f"{where}.license", problem)
+                attempt(where, partial(self._entry, name, variant))
+
+
+def models_toml() -> Path:
+    """The built-in registry: beside the package in a wheel, at the root of a source checkout."""
+    package = Path(__file__).parents[1]
+    packaged = package / "models.toml"
+    return packaged if packaged.exists() else package.parents[1] / "models.toml"
+
+
+def _read_overlay(path: Path) -> dict[str, Any] | None:
+    """Parse the overlay and see that tables are where tables must be."""
+    try:
+        with path.open("rb") as file:
+            overlay = tomllib.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}", hint="mend or remove that file") from None
+    for key, tables in overlay.items():
+        if key not in ("model", "license"):
+            raise _mistake(path, key, "unknown; tables are [model.NAME] and [license.ID]")
+        for field, table in _nested(key, tables):
+            if not isinstance(table, dict):
+                raise _mistake(path, field, "must be a table")
+    return overlay
+
+
+def _nested(key: str, tables: Any) -> Iterator[tuple[str, Any]]:
+    """Everything below a top-level key that has to be a table, with its dotted name."""
+    yield key, tables
+    for name, table in tables.items():
+        yield f"{key}.{name}", table
+        if key == "model" and "variants" in table:
+            yield f"{key}.{name}.variants", table["variants"]
+            for variant, fields in table["variants"].items():
+                yield f"{key}.{name}.variants.{variant}", fields
+
+
+def _mistake(path: Path, field: str, problem: str) -> UsageError:
+    return UsageError(f"{path}: {field}: {problem}", hint="mend or remove that field")
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one table over another, field by field; tables inside them likewise."""
+    merged = dict(base)
+    for key, value in over.items():
+        under = merged.get(key)
+        if isinstance(under, dict) and isinstance(value, dict):
+            merged[key] = _merge(under, value)
+        else:
+            merged[key] = value
+    return merged
