@@ -107,7 +107,7 @@ def _check_buffer(path: Path, buffer: mmap.mmap, size: int) -> Header:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
     if size < header.file_size:
         raise _truncated(path, size, f"{header.file_size}")
-    if not header.split_no and (found := flaw(header, buffer)):
+    if found := flaw(header, buffer):
         raise DamagedFileError(
             f"{path}: {found}", hint="the file is broken or hostile: take it from another source"
         )

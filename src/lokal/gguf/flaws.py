@@ -20,6 +20,7 @@ _PLAIN_ATTENTION = {"llama", "grok"}
 # The ids that llama.cpp falls back to where a vocabulary names none.
 _DEFAULT_BOS = {"llama": 1, "gpt2": 11, "plamo2": 1}
 _DEFAULT_EOS = {"llama": 2, "gpt2": 11, "plamo2": 2}
+_ENCODER_TOKENIZERS = {"bert", "t5", "test"}
 # Only intermediate results have these types; no kernel multiplies by them.
 _NO_WEIGHTS = {"Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64"}
 _BYTES = [*range(0xC0), *range(0xC2, 0xF5)]  # what valid UTF-8 is made of
@@ -87,13 +88,17 @@ def _attention(header: Header) -> Iterator[str]:
 def _numbers(header: Header) -> Iterator[str]:
     for key in ("attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"):
         epsilon = header.metadata.get(header.own(key))
-        if isinstance(epsilon, float) and not (math.isfinite(epsilon) and epsilon >= 0):
+        if isinstance(epsilon, float) and not epsilon >= 0:
             yield f"{key} of {epsilon}"
+    for key, value in header.metadata.items():
+        # Every logit would be NaN.
+        if isinstance(value, float) and ".rope." in key and not math.isfinite(value):
+            yield f"{key} of {value}"
+        if key.endswith("rope.freq_base") and not (isinstance(value, float) and value > 0):
+            yield f"{key} of {value}"
     scaling = header.text(header.own("rope.scaling.type"))
     if scaling is not None and scaling not in _ROPE_SCALINGS:
         yield f"unknown rope.scaling.type {scaling!r}"
-    if "split.no" in header.metadata and header.integer("split.no") is None:
-        yield "split.no is no integer"
 
 
 def _tensors(header: Header) -> Iterator[str]:
@@ -110,10 +115,14 @@ def _vocabulary(header: Header, buffer: Buffer) -> Iterator[str]:
         return  # which llama.cpp reports
     tokens = strings(buffer, listed)
     # llama.cpp names empty tokens by their place, then insists that all differ.
-    known = {token or b"[EMPTY_%d]" % index for index, token in enumerate(tokens)}
+    known = set(tokens)
+    if b"" in known:
+        known = {token or b"[EMPTY_%d]" % index for index, token in enumerate(tokens)}
     if len(known) < len(tokens):
         yield "two tokens of the vocabulary are the same"
     model = header.text("tokenizer.ggml.model") or ""
+    if model in _ENCODER_TOKENIZERS:
+        yield f"a tokenizer of type {model}, which cannot spell what a model writes"
     if model == "llama":
         missing = [b for b in _BYTES if b"<0x%02X>" % b not in known and bytes([b]) not in known]
         if missing:

@@ -68,7 +68,8 @@ _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _SCALARS = {kind: struct.Struct("<" + code) for kind, code in enumerate("BbHhIif?")}
 _SCALARS |= {10: struct.Struct("<Q"), 11: struct.Struct("<q"), 12: struct.Struct("<d")}
-STRING, _ARRAY = 8, 9
+_UINT16, STRING, _ARRAY = 2, 8, 9
+_ALIGNMENT = 32
 
 
 class NeedMore(Exception):  # noqa: N818 - a signal, not an error
@@ -96,10 +97,14 @@ def parse(buffer: Buffer) -> Header:
         key = cursor.name()
         if not key or key in metadata:
             raise _damaged(f"metadata key {key!r} is empty or there twice")
-        metadata[key] = _value(cursor, cursor.u32(), keep=not key.startswith("tokenizer."))
-    alignment = metadata.get("general.alignment", 32)
-    if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
-        raise _damaged(f"alignment {alignment!r} is not a power of two")
+        kind = cursor.u32()
+        if key == "split.no" and kind != _UINT16:
+            raise _damaged("split.no is no 16-bit number")  # llama.cpp aborts
+        metadata[key] = _value(cursor, kind, keep=not key.startswith("tokenizer."))
+    alignment = metadata.get("general.alignment", _ALIGNMENT)
+    # The format allows less than 32; llama.cpp aborts on it when the file is memory-mapped.
+    if not isinstance(alignment, int) or alignment < _ALIGNMENT or alignment & (alignment - 1):
+        raise _damaged(f"alignment {alignment!r} is no power of two from {_ALIGNMENT} up")
 
     tensors = []
     names = set()
@@ -135,9 +140,15 @@ def read(path: Path) -> Header:
 
 
 def strings(buffer: Buffer, array: Array) -> list[bytes]:
-    """The strings of a long array, undecoded and cut at a NUL as llama.cpp's C strings are."""
-    cursor = _Cursor(buffer, array.offset)
-    return [cursor.raw().partition(b"\0")[0] for _ in range(array.count)]
+    """The strings of an array that `parse` found, undecoded, each cut at a NUL as in llama.cpp."""
+    at, unpack, found = array.offset, _U64.unpack_from, []
+    for _ in range(array.count):
+        start = at + 8
+        at = start + unpack(buffer, at)[0]
+        found.append(buffer[start:at])
+    if b"\0" in b" ".join(found):  # hardly ever, and it costs to look at each
+        found = [string.partition(b"\0")[0] for string in found]
+    return found
 
 
 class _Cursor:
