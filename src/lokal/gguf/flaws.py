@@ -8,6 +8,7 @@ itself, such as a missing tensor, is left to it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 
 from lokal.gguf.header import Array, Header
@@ -15,6 +16,7 @@ from lokal.gguf.reader import STRING, Buffer, strings
 
 _MAX_BLOCKS, _MAX_EXPERTS = 512, 1024
 _ROPE_SCALINGS = {"none", "linear", "yarn", "longrope"}
+_REQUIRED = ("context_length", "embedding_length", "block_count")
 # Graphs of these take for granted that keys, values and rotation have one length.
 _PLAIN_ATTENTION = {"llama", "grok"}
 # The ids that llama.cpp falls back to where a vocabulary names none.
@@ -23,6 +25,7 @@ _DEFAULT_EOS = {"llama": 2, "gpt2": 11, "plamo2": 2}
 _ENCODER_TOKENIZERS = {"bert", "t5", "test"}
 # Only intermediate results have these types; no kernel multiplies by them.
 _NO_WEIGHTS = {"Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64"}
+_RWKV_BYTE = re.compile(rb"\\x[0-9A-Fa-f]{2}|\\.|.", re.DOTALL)  # escaped as in Python
 _BYTES = [*range(0xC0), *range(0xC2, 0xF5)]  # what valid UTF-8 is made of
 
 
@@ -40,10 +43,12 @@ def flaw(header: Header, buffer: Buffer) -> str | None:
 
 
 def _sizes(header: Header) -> Iterator[str]:
-    for key in ("context_length", "embedding_length", "feed_forward_length", "vocab_size"):
-        for value in header.integers(header.own(key)):
-            if not 0 < value < 1 << 31 and key != "feed_forward_length":
-                yield f"{key} of {value}"
+    for key in (*_REQUIRED, "vocab_size"):
+        value = header.integer(header.own(key))
+        if value is not None and not 0 < value < 1 << 31:
+            yield f"{key} of {value}"
+        if value is None and key in _REQUIRED and not header.split_no:
+            yield f"it has no {key}"
     blocks = header.block_count
     if blocks is not None and not 0 < blocks <= _MAX_BLOCKS:
         yield f"block_count of {blocks}"
@@ -127,6 +132,11 @@ def _vocabulary(header: Header, buffer: Buffer) -> Iterator[str]:
         missing = [b for b in _BYTES if b"<0x%02X>" % b not in known and bytes([b]) not in known]
         if missing:
             yield f"the vocabulary has no token for byte 0x{missing[0]:02X}"
+    if model == "rwkv":
+        # A byte that begins tokens without being one sends the tokenizer into an endless loop.
+        firsts = {match[0] for token in known if (match := _RWKV_BYTE.match(token))}
+        if not firsts <= known:
+            yield f"the vocabulary has no token for {min(firsts - known)!r} alone"
     for edge, defaults in (("bos", _DEFAULT_BOS), ("eos", _DEFAULT_EOS)):
         token = header.integer(f"tokenizer.ggml.{edge}_token_id")
         if token is None or not 0 <= token < len(tokens):
