@@ -56,6 +56,10 @@ class Sampling(_Strict):
             if value is not None and (value < 0 or (name in ("top_p", "min_p") and value > 1)):
                 raise ValueError(f"{name} is out of range")
 
+    def as_dict(self) -> dict[str, float]:
+        """What the makers do say."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry(_Strict):

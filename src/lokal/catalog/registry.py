@@ -13,6 +13,8 @@ from lokal.catalog.refs import NameRef
 from lokal.errors import ModelNameError, UsageError
 from lokal.settings import Settings
 
+__all__ = ["Entry", "Registry", "models_toml"]
+
 
 class Registry:
     """Every named model; an entry is built when it is asked for, because a command needs one.
