@@ -69,7 +69,6 @@ def check(path: Path) -> Header:
             f"{path} is shard {header.split_no + 1} of {header.split_count}",
             hint=f"name the first shard: {_sibling(path, 0)}",
         )
-    _refuse_other_kinds(path, header)
     tensors = list(header.tensors)
     for number in range(1, header.split_count):
         tensors += _shard(path, number, header).tensors
@@ -107,6 +106,8 @@ def _check_buffer(path: Path, buffer: mmap.mmap, size: int) -> Header:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
     if size < header.file_size:
         raise _truncated(path, size, f"{header.file_size}")
+    if not header.split_no:
+        _refuse_other_kinds(path, header)
     if found := flaw(header, buffer):
         raise DamagedFileError(
             f"{path}: {found}", hint="the file is broken or hostile: take it from another source"

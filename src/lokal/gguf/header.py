@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 # `general.file_type` numbers as llama.cpp's `llama_ftype` assigns them.
 _FILE_TYPES: Mapping[int, str] = {
@@ -234,9 +235,9 @@ class Header:
         """Shards of the model; 1 when it is not split."""
         return max(1, self.integer("split.count") or 1)
 
-    def sampling(self) -> dict[str, int | float]:
+    def sampling(self) -> dict[str, Any]:
         """The sampling that the file recommends, under our names for it."""
-        found: dict[str, int | float] = {}
+        found: dict[str, Any] = {}
         for name, (key, kind) in _SAMPLING.items():
             value = self.metadata.get(key)
             if isinstance(value, bool) or not isinstance(value, int | float):
