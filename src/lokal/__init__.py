@@ -1,3 +1,51 @@
-"""Run open-weight language models on your own machine."""
+"""Run open-weight language models on your own machine.
+
+import lokal
+
+with lokal.load("tiny") as model:
+    for text in model.stream("Tell me a story about a fox"):
+        print(text, end="", flush=True)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lokal.model import Model
 
 __version__ = "0.1.0"
+__all__ = ["load"]
+
+
+def load(
+    name: str,
+    *,
+    ctx: int | None = None,
+    threads: int | None = None,
+    gpu_layers: str | int = "auto",
+    offline: bool = False,
+) -> Model:
+    """Load a model, fetching its weights first if they are not on this machine.
+
+    Args:
+        name: as for `llm run`: a name of the registry, OWNER/REPO[:QUANT], or a .gguf file.
+        ctx: context size in tokens; None takes the model's own, as memory allows.
+        threads: CPU threads; None takes one per physical core.
+        gpu_layers: "auto", "all", or how many layers to put on the GPU.
+        offline: never use the network.
+
+    Raises:
+        lokal.errors.LokalError: what went wrong, in one line, with a hint.
+    """
+    # Imported here, so that `import lokal` costs nothing.
+    from dataclasses import replace
+
+    from lokal import settings
+    from lokal.model import LoadOptions, Model
+    from lokal.weights import obtain
+
+    surroundings = settings.load()
+    if offline:
+        surroundings = replace(surroundings, offline=True)
+    return Model(obtain(name, surroundings), LoadOptions(ctx, threads, gpu_layers))

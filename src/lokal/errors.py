@@ -15,7 +15,7 @@
         ├── LayoutError            an obsolete tensor layout (one tensor per expert)
         └── DamagedFileError       not a GGUF file, or a truncated one
 
-The number is the exit code of the `llm` command. `code` is stable and is what scripts see under `--json`.
+The number is the exit code of `llm`. `code` is stable, and what scripts see under `--json`.
 """
 
 from __future__ import annotations

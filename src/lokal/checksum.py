@@ -1,0 +1,57 @@
+"""The sha256 of weights, computed at most once per file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+SMALL = 2**26  # bytes; hashing less takes no time worth remembering
+
+
+def sha256(path: Path, state_dir: Path) -> str:
+    """Hex digest of a file.
+
+    A blob of the Hugging Face cache carries it as its name. For other big files it is remembered
+    in `state_dir` for as long as size and modification time stay the same.
+    """
+    path = path.resolve()
+    if re.fullmatch(r"[0-9a-f]{64}", path.name):
+        return path.name
+    stat = path.stat()
+    if stat.st_size < SMALL:
+        return _digest(path)
+    memory = state_dir / "sha256.json"
+    known = _read(memory)
+    key = [stat.st_size, stat.st_mtime_ns]
+    entry = known.get(str(path))
+    if isinstance(entry, list) and entry[:-1] == key:
+        return str(entry[-1])
+    digest = _digest(path)
+    _write(memory, {**known, str(path): [*key, digest]})
+    return digest
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(memory: Path) -> dict[str, object]:
+    try:
+        known = json.loads(memory.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write(memory: Path, known: dict[str, object]) -> None:
+    # Losing the memory costs time only, so a read-only home is no failure.
+    with contextlib.suppress(OSError):
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = memory.with_name(f"{memory.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(known), "utf-8")
+        temporary.replace(memory)

@@ -1,0 +1,233 @@
+"""What `llm run` does once the command line is understood."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from lokal import settings
+from lokal.cli.output import Sink, note, open_sink, show_error, write_json, write_lines
+from lokal.cli.prompt_input import PromptSource
+from lokal.cli.ui import obtain
+from lokal.engine.chat import Message
+from lokal.engine.detokenizer import printable
+from lokal.engine.interrupt import Interrupt
+from lokal.engine.llama import LlamaModel, native_log
+from lokal.engine.prompt import Prompt, PromptFormat
+from lokal.engine.request import (
+    FinishEvent,
+    FinishReason,
+    Request,
+    SamplingParams,
+    check_seed,
+)
+from lokal.errors import LengthError, UsageError
+from lokal.model import (
+    LoadOptions,
+    Model,
+    choose_context,
+    conversation,
+    fingerprint,
+    new_request,
+)
+from lokal.settings import Settings
+from lokal.weights import Weights
+
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What `llm run` was asked for; `sampling` holds only what the user set."""
+
+    model: str
+    prompt: PromptSource
+    system: str | None
+    sampling: dict[str, Any]
+    seed: int | None
+    load: LoadOptions
+    raw: bool
+    truncate: bool
+    fail_on_length: bool
+    output: str | None
+    json: bool
+    quiet: bool
+    verbose: int
+    dry_run: bool
+    offline: bool
+
+    def say(self, text: str) -> None:
+        """A line for people, unless they want none."""
+        if not self.quiet:
+            note(text)
+
+
+def execute(options: RunOptions) -> int:
+    """Read, load, answer, report; returns the exit code."""
+    # What the user got wrong is said before anything is fetched or loaded.
+    SamplingParams(**options.sampling)
+    options.load.native_gpu_layers()
+    if options.seed is not None:
+        check_seed(options.seed)
+    messages = conversation(options.prompt.read(options.say), options.system)
+    surroundings = settings.load()
+    if options.offline:
+        surroundings = replace(surroundings, offline=True)
+    weights = obtain(options.model, surroundings, quiet=options.quiet)
+    if not options.raw and weights.template is None:
+        options.say(f"note: {weights.name} has no chat template, it completes the text as it is")
+    log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
+    with log:
+        if options.dry_run:
+            return _show(options, weights, messages)
+        return _answer(options, weights, messages, surroundings)
+
+
+def _prompt(
+    options: RunOptions, format_: PromptFormat, messages: Sequence[Message], n_ctx: int
+) -> Prompt:
+    """The prompt; under --truncate cut so that an answer has room."""
+    if options.truncate:
+        room = min(options.sampling.get("max_tokens", n_ctx // 4), n_ctx // 2)
+        prompt = format_.fit(messages, n_ctx - room)
+    else:
+        prompt = format_.build(messages)
+    if prompt.n_dropped:
+        options.say(f"note: cut {prompt.n_dropped} characters off the front of the prompt")
+    if not prompt.tokens:
+        raise UsageError("the prompt has no tokens", hint="give it some text")
+    return prompt
+
+
+def _show(options: RunOptions, weights: Weights, messages: Sequence[Message]) -> int:
+    """The rendered prompt and the settings in force; loads the vocabulary only."""
+    context = choose_context(weights, options.load)
+    model = LlamaModel(weights.path, Interrupt(), vocab_only=True)
+    try:
+        format_ = PromptFormat(model.vocabulary, None if options.raw else weights.template)
+        prompt = _prompt(options, format_, messages, context.n_ctx)
+    finally:
+        model.close()
+    result = {
+        "model": weights.name,
+        "path": str(weights.path),
+        "ctx": context.n_ctx,
+        "prompt_tokens": len(prompt.tokens),
+        "seed": options.seed,
+        **asdict(replace(weights.sampling, **options.sampling)),
+    }
+    if options.json:
+        write_json({**result, "prompt": printable(prompt.text)})
+    else:
+        write_lines([*(f"{name:<15} {value}" for name, value in result.items()), "", prompt.text])
+    return 0
+
+
+def _answer(
+    options: RunOptions, weights: Weights, messages: Sequence[Message], surroundings: Settings
+) -> int:
+    interrupt = Interrupt()
+    with interrupt.listening(), Model(weights, options.load, interrupt) as model:
+        if model.context.note:
+            options.say(f"note: {model.context.note}")
+        prompt = _prompt(options, model.format(raw=options.raw), messages, model.context.n_ctx)
+        request = new_request(prompt, model.sampling(**options.sampling), options.seed)
+        model.check(request)
+        with open_sink(options.output) as sink:
+            text, end = _stream(options, model, request, sink)
+            if options.json:
+                result = _as_json(options, model, request, text, end, surroundings)
+                write_json(result, sink)
+    if options.verbose:
+        note(_statistics(model, end))
+    return _exit_code(options, model, end)
+
+
+def _stream(
+    options: RunOptions, model: Model, request: Request, sink: Sink
+) -> tuple[str, FinishEvent]:
+    """Write the answer as it comes; Ctrl-C ends it and keeps what was written."""
+    pieces: list[str] = []
+    end = None
+    try:
+        for event in model.events(request, raw=options.raw):
+            if isinstance(event, FinishEvent):
+                end = event
+                continue
+            pieces.append(event.text)
+            if not options.json:
+                sink.write(event.text)
+    except KeyboardInterrupt:
+        if end is None:  # a second Ctrl-C, in the middle of our own work
+            raise
+    if end is None:
+        raise RuntimeError("the engine stopped without a final event")
+    if not options.json:
+        sink.end()
+    return "".join(pieces), end
+
+
+def _as_json(
+    options: RunOptions,
+    model: Model,
+    request: Request,
+    text: str,
+    end: FinishEvent,
+    surroundings: Settings,
+) -> dict[str, Any]:
+    """The result in the shape that `run --json` and every batch row share."""
+    template = None if options.raw else model.weights.template
+    return {
+        "model": model.weights.name,
+        "text": printable(text),
+        "reasoning": None,
+        "finish_reason": end.reason,
+        "usage": {
+            "prompt_tokens": end.usage.prompt_tokens,
+            "cached_tokens": end.usage.cached_tokens,
+            "completion_tokens": end.usage.completion_tokens,
+        },
+        "timings": {
+            "load": round(model.load_seconds, 4),
+            "prompt": round(end.timings.prompt, 4),
+            "generate": round(end.timings.generate, 4),
+        },
+        "seed": request.seed,
+        "weights": f"sha256:{model.weights.sha256(surroundings)}",
+        "fingerprint": fingerprint(
+            request.params, template=template, system=options.system, ctx=model.context.n_ctx
+        ),
+    }
+
+
+def _statistics(model: Model, end: FinishEvent) -> str:
+    usage, timings = end.usage, end.timings
+    # The first token comes out of the prompt's own computation.
+    after_first = max(0, usage.completion_tokens - 1)
+    return (
+        f"load {model.load_seconds:.2f} s"
+        f" · prompt {usage.prompt_tokens} tokens in {timings.prompt:.2f} s"
+        f" ({usage.prompt_tokens / max(timings.prompt, 1e-9):.1f}/s)"
+        f" · generated {usage.completion_tokens} tokens in {timings.generate:.2f} s"
+        f" ({after_first / max(timings.generate, 1e-9):.1f}/s)"
+        f" · {end.reason}"
+    )
+
+
+def _exit_code(options: RunOptions, model: Model, end: FinishEvent) -> int:
+    if end.reason is FinishReason.ABORTED:
+        return EXIT_INTERRUPTED
+    if end.reason is not FinishReason.LENGTH:
+        return 0
+    if end.usage.completion_tokens == options.sampling.get("max_tokens"):
+        why, hint = f"the limit of {end.usage.completion_tokens} tokens", "-n raises it"
+    else:
+        why, hint = f"the end of the context ({model.context.n_ctx} tokens)", "-c raises it"
+    if options.fail_on_length:
+        error = LengthError(f"the answer was cut at {why}", hint=hint)
+        show_error(error, as_json=False)
+        return error.exit_code
+    options.say(f"note: the answer stopped at {why}; {hint}")
+    return 0

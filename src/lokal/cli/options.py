@@ -1,0 +1,100 @@
+"""The options that verbs share, declared once.
+
+Every option can also be set by an environment variable, LOKAL_ and its name (LOKAL_TEMP), and
+by its name in config.toml; a flag wins over both.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+
+def _complete_model(incomplete: str) -> list[str]:
+    from lokal import settings
+    from lokal.catalog.registry import Registry
+
+    return [n for n in Registry.load(settings.load()).names() if n.startswith(incomplete)]
+
+
+def _option(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 - Typer's own name for it
+    return typer.Option(
+        *flags,
+        help=help,
+        envvar="LOKAL_" + flags[-1].strip("-").replace("-", "_").upper(),
+        show_envvar=False,
+        show_default=False,
+        **more,
+    )
+
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        help="A name (`llm models` lists them), OWNER/REPO[:QUANT], or a .gguf file.",
+        autocompletion=_complete_model,
+        show_default=False,
+    ),
+]
+
+Ctx = Annotated[
+    int | None,
+    _option("-c", "--ctx", help="Context size in tokens [the model's own, as memory allows]."),
+]
+Threads = Annotated[int | None, _option("-t", "--threads", help="CPU threads [one per core].")]
+GpuLayers = Annotated[
+    str, _option("--gpu-layers", metavar="auto|all|N", help="Layers to put on the GPU [auto].")
+]
+
+System = Annotated[str | None, _option("-s", "--system", help="System message.")]
+Files = Annotated[
+    list[str] | None,
+    _option("-f", "--file", help="Add the text of this file to the prompt; repeatable."),
+]
+NoStdin = Annotated[bool, _option("--no-stdin", help="Never read standard input.")]
+Raw = Annotated[bool, _option("--raw", help="Complete the text as it is, without chat template.")]
+Truncate = Annotated[
+    bool, _option("--truncate", help="Cut the front of a prompt that is too long.")
+]
+
+MaxTokens = Annotated[
+    int | None,
+    _option("-n", "--max-tokens", help="Generate at most N tokens [up to the context's end]."),
+]
+Temp = Annotated[
+    float | None, _option("--temp", help="Temperature; 0 always takes the likeliest token.")
+]
+TopK = Annotated[int | None, _option("--top-k", help="Sample from the K likeliest; 0 is off.")]
+TopP = Annotated[
+    float | None, _option("--top-p", help="Sample from the likeliest, together P; 1 is off.")
+]
+MinP = Annotated[
+    float | None, _option("--min-p", help="Drop tokens under P times the likeliest; 0 is off.")
+]
+RepeatPenalty = Annotated[
+    float | None, _option("--repeat-penalty", help="Weaken recent tokens; 1 is off.")
+]
+Seed = Annotated[int | None, _option("--seed", help="The same seed gives the same text.")]
+Stop = Annotated[list[str] | None, _option("--stop", help="End before this text; repeatable.")]
+IgnoreEos = Annotated[bool, _option("--ignore-eos", help="Go on where the model would end.")]
+FailOnLength = Annotated[
+    bool, _option("--fail-on-length", help="Exit 10 if the token limit cut the answer.")
+]
+
+Output = Annotated[
+    str | None, _option("-o", "--output", help="Write to this file, not to standard output.")
+]
+Json = Annotated[bool, _option("--json", help="Print one JSON value.")]
+Quiet = Annotated[bool, _option("-q", "--quiet", help="Nothing on standard error but errors.")]
+Verbose = Annotated[
+    int,
+    _option(
+        "-v", "--verbose", count=True, help="Speed on standard error; -vv: llama.cpp's log too."
+    ),
+]
+DryRun = Annotated[
+    bool, _option("--dry-run", help="Show the rendered prompt and the settings; generate nothing.")
+]
+Offline = Annotated[bool, _option("--offline", help="Never use the network.")]
+Debug = Annotated[bool, _option("--debug", help="Show a traceback with every error.")]

@@ -1,0 +1,107 @@
+"""The prompt, from the command line, files and standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lokal.errors import UsageError
+
+MAX_BYTES = 64 * 2**20  # more than any context holds; an endless pipe must end somewhere
+SILENCE = 2.0  # seconds that a pipe may stay silent before we say that we wait for it
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSource:
+    """What the user gave: `argument` may be None, `-`, or hold `{}` where stdin goes."""
+
+    argument: str | None
+    files: Sequence[str]
+    no_stdin: bool
+
+    def read(self, say: Callable[[str], object]) -> str:
+        """Put the prompt together: the argument, the files, standard input, a blank line between.
+
+        Raises:
+            UsageError: nothing to read, too much of it, or not UTF-8.
+        """
+        argument = self.argument
+        if argument is not None:
+            _check_argument(argument)
+        files = [_read_file(Path(name).expanduser()) for name in self.files]
+        piped = "" if self.no_stdin or _is_terminal(argument) else _read_stdin(say)
+        if argument == "-":
+            argument = None
+        if argument is not None and piped and "{}" in argument:
+            argument, piped = argument.replace("{}", piped), ""
+        prompt = "\n\n".join(part for part in (argument, *files, piped) if part)
+        if not prompt:
+            raise UsageError(
+                "the prompt is empty",
+                hint='give one: llm run MODEL "Tell me a story", or pipe a text in',
+            )
+        return prompt
+
+
+def _is_terminal(argument: str | None) -> bool:
+    """Whether standard input is a person, who is asked only when the prompt is `-`."""
+    return sys.stdin is None or (sys.stdin.isatty() and argument != "-")
+
+
+def _check_argument(argument: str) -> None:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:  # Python hands undecodable arguments on as lone surrogates
+        raise UsageError(
+            "the prompt is not valid UTF-8", hint="convert it, for example with iconv"
+        ) from None
+
+
+def _read_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return _decode(file.read(MAX_BYTES + 1), str(path))
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", hint="check the file given with -f"
+        ) from None
+
+
+def _read_stdin(say: Callable[[str], object]) -> str:
+    """All of standard input; after a silent moment says that it waits."""
+    notice = threading.Timer(
+        SILENCE, say, ["waiting for standard input (an open pipe); --no-stdin does not read it"]
+    )
+    notice.daemon = True
+    notice.start()
+    data = bytearray()
+    try:
+        while len(data) <= MAX_BYTES and (chunk := os.read(sys.stdin.fileno(), 2**16)):
+            notice.cancel()
+            data += chunk
+    except OSError as error:
+        raise UsageError(
+            f"cannot read standard input: {error.strerror}", hint="--no-stdin does not read it"
+        ) from None
+    finally:
+        notice.cancel()
+    return _decode(bytes(data), "standard input")
+
+
+def _decode(data: bytes, name: str) -> str:
+    """Text without byte-order mark and without the newline that ends every text file."""
+    if len(data) > MAX_BYTES:
+        raise UsageError(
+            f"{name} has more than {MAX_BYTES // 2**20} MiB", hint="no context holds that much"
+        )
+    try:
+        return data.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{name} is not valid UTF-8 (byte {error.start})",
+            hint="convert it, for example with iconv",
+        ) from None

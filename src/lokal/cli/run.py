@@ -1,0 +1,80 @@
+"""`llm run`: one prompt, one answer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lokal.cli import options as opt
+
+
+def run(
+    model: opt.ModelName,
+    prompt: Annotated[
+        str | None,
+        typer.Argument(
+            help="The prompt; - reads standard input, {} is where it goes.",
+            show_default=False,
+        ),
+    ] = None,
+    system: opt.System = None,
+    file: opt.Files = None,
+    max_tokens: opt.MaxTokens = None,
+    ctx: opt.Ctx = None,
+    temp: opt.Temp = None,
+    top_p: opt.TopP = None,
+    top_k: opt.TopK = None,
+    min_p: opt.MinP = None,
+    repeat_penalty: opt.RepeatPenalty = None,
+    seed: opt.Seed = None,
+    stop: opt.Stop = None,
+    ignore_eos: opt.IgnoreEos = False,
+    raw: opt.Raw = False,
+    truncate: opt.Truncate = False,
+    fail_on_length: opt.FailOnLength = False,
+    no_stdin: opt.NoStdin = False,
+    output: opt.Output = None,
+    threads: opt.Threads = None,
+    gpu_layers: opt.GpuLayers = "auto",
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
+    dry_run: opt.DryRun = False,
+    offline: opt.Offline = False,
+    debug: opt.Debug = False,  # noqa: ARG001 - looked up by main
+) -> int:
+    """Answer one prompt; the answer streams to standard output."""
+    from lokal.cli.answer import RunOptions, execute
+    from lokal.cli.prompt_input import PromptSource
+    from lokal.model import LoadOptions
+
+    sampling = {
+        "temperature": temp,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "repeat_penalty": repeat_penalty,
+        "max_tokens": max_tokens,
+        "stop": tuple(stop) if stop else None,
+        "ignore_eos": ignore_eos or None,
+    }
+    return execute(
+        RunOptions(
+            model=model,
+            prompt=PromptSource(prompt, file or [], no_stdin),
+            system=system,
+            sampling={name: value for name, value in sampling.items() if value is not None},
+            seed=seed,
+            load=LoadOptions(ctx, threads, gpu_layers),
+            raw=raw,
+            truncate=truncate,
+            fail_on_length=fail_on_length,
+            output=output,
+            json=json,
+            quiet=quiet,
+            verbose=verbose,
+            dry_run=dry_run,
+            offline=offline,
+        )
+    )

@@ -1,0 +1,297 @@
+"""llama.cpp, through llama-cpp-python's low-level API; the only importer of llama_cpp.
+
+A broken precondition in native code aborts the process, so every one that input can reach is
+checked here, or in `lokal.gguf` before the file gets here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lokal.engine.interrupt import Interrupt
+from lokal.engine.native_log import NativeLog
+from lokal.engine.request import SamplingParams, Sequence
+from lokal.engine.scheduler import Chunk, Plan
+from lokal.engine.vocabulary import Vocabulary
+from lokal.errors import ArchitectureError, LoadError, SpaceError, UsageError
+
+MAX_THREADS = 512  # GGML_MAX_N_THREADS; more are a broken precondition
+PENALTY_WINDOW = 64  # tokens that repeat_penalty looks back; llama.cpp's own default
+SLOW_STEP = 0.25  # seconds; a decode of one token this slow listens for Ctrl-C too
+
+
+@functools.cache
+def _native() -> tuple[Any, NativeLog]:
+    """The ctypes module of llama.cpp and its log, set up once per process.
+
+    The package's own `__init__` pulls in numpy and a high-level API, which costs more time than
+    everything else in a short run; a bare module in its place skips it. The bare module is
+    removed at once, so that a later `import llama_cpp` by somebody else gets the real one.
+    """
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort would start a debugger
+    name = "llama_cpp"
+    if name in sys.modules:
+        lib = importlib.import_module(f"{name}.llama_cpp")
+    else:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.submodule_search_locations is None:
+            raise ModuleNotFoundError("llama-cpp-python is not installed", name=name)
+        package = types.ModuleType(name)
+        package.__path__ = list(spec.submodule_search_locations)
+        sys.modules[name] = package
+        try:
+            lib = importlib.import_module(f"{name}.llama_cpp")
+        finally:
+            del sys.modules[name]
+    log = NativeLog()
+    callback = lib.llama_log_callback(log)
+    lib.llama_log_set(callback, None)
+    lib.llama_backend_init()
+    log.callback = callback
+    return lib, log
+
+
+@contextmanager
+def native_log(echo: Callable[[str], object]) -> Iterator[None]:
+    """Pass llama.cpp's log lines to `echo` while it lasts."""
+    _, log = _native()
+    log.echo = echo
+    try:
+        yield
+    finally:
+        log.echo = None
+
+
+class LlamaModel:
+    """Weights in memory, or with `vocab_only` just their vocabulary.
+
+    `gpu_layers` is how many layers to offload, -1 for all; None leaves it to llama.cpp.
+
+    Raises:
+        LoadError, ArchitectureError: llama.cpp refuses the file, in its own last words.
+        KeyboardInterrupt: Ctrl-C came while it loaded.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        interrupt: Interrupt,
+        *,
+        gpu_layers: int | None = None,
+        vocab_only: bool = False,
+    ) -> None:
+        self.lib, self.log = _native()
+        self.path = path
+        self.native = self._load(interrupt, gpu_layers, vocab_only)
+        self.vocabulary = Vocabulary(self.lib, self.native)
+        try:
+            self._check(vocab_only)
+        except LoadError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Free the native memory; calling it twice is fine."""
+        if self.native:
+            self.lib.llama_model_free(self.native)
+        self.native = None
+
+    def _load(self, interrupt: Interrupt, gpu_layers: int | None, vocab_only: bool) -> Any:
+        lib, params = self.lib, self.lib.llama_model_default_params()
+        if gpu_layers is not None:
+            params.n_gpu_layers = gpu_layers
+        params.vocab_only = vocab_only
+        params.progress_callback = lib.llama_progress_callback(
+            lambda _progress, _data: not interrupt.requested
+        )
+        self.log.clear()
+        with interrupt.listening():
+            model = lib.llama_model_load_from_file(os.fsencode(self.path), params)
+        interrupt.check()
+        if model:
+            return model
+        words = self.log.last_words()
+        if "unknown model architecture" in words:
+            raise ArchitectureError(
+                f"cannot load {self.path}: {words}",
+                hint="a newer llama.cpp may know it: pip install -U llama-cpp-python",
+            )
+        raise LoadError(
+            f"cannot load {self.path}: {words}",
+            hint="-vv shows llama.cpp's whole log; if the file is damaged, fetch it again",
+        )
+
+    def _check(self, vocab_only: bool) -> None:
+        lib, why = self.lib, None
+        if not self.vocabulary.exists:
+            why, hint = "it carries no vocabulary", "use a file that was converted with one"
+        elif vocab_only:
+            return
+        elif lib.llama_model_has_encoder(self.native) or not lib.llama_model_has_decoder(
+            self.native
+        ):
+            why, hint = "it is an encoder", "use a model that completes text"
+        elif lib.llama_model_is_diffusion(self.native):
+            why, hint = "it is a diffusion model", "use a model that goes token by token"
+        if why:
+            raise LoadError(f"cannot run {self.path}: {why}", hint=hint)
+
+
+class LlamaContext:
+    """A KV cache of `n_slots` sequences of `n_ctx` tokens each, the forward pass, the samplers.
+
+    Implements `lokal.engine.engine.Backend`. Not thread-safe.
+
+    Raises:
+        SpaceError: no memory for the context.
+    """
+
+    def __init__(
+        self, model: LlamaModel, interrupt: Interrupt, *, n_ctx: int, n_slots: int, n_threads: int
+    ) -> None:
+        if not 1 <= n_threads <= MAX_THREADS:
+            raise UsageError(
+                f"{n_threads} threads", hint=f"give -t a number from 1 to {MAX_THREADS}"
+            )
+        self._lib, self._log, self._vocabulary = model.lib, model.log, model.vocabulary
+        self._interrupt = interrupt
+        self._samplers: dict[int, Any] = {}
+        self._last_step = 0.0
+        params = self._lib.llama_context_default_params()
+        params.n_ctx = n_ctx * n_slots
+        params.n_seq_max = n_slots
+        params.n_threads = params.n_threads_batch = n_threads
+        self._log.clear()
+        self._native = self._lib.llama_init_from_model(model.native, params)
+        if not self._native:
+            raise SpaceError(
+                f"cannot make a context of {n_ctx} tokens: {self._log.last_words()}",
+                hint="ask for a smaller context with -c",
+            )
+        self._memory = self._lib.llama_get_memory(self._native)
+        self.n_batch = int(self._lib.llama_n_batch(self._native))
+        self._batch = _Batch(self._lib, self.n_batch, n_slots)
+        self._silence = self._lib.ggml_abort_callback()
+        self._listen = self._lib.ggml_abort_callback(lambda _: interrupt.requested)
+        self._listening = False
+
+    def close(self) -> None:
+        """Free the native memory; calling it twice is fine."""
+        for sampler in self._samplers.values():
+            self._lib.llama_sampler_free(sampler)
+        self._samplers.clear()
+        if self._native:
+            self._lib.llama_free(self._native)
+        self._native = None
+
+    def decode(self, plan: Plan) -> list[int]:
+        """Compute a plan; returns a token for each chunk that asks for one, in their order."""
+        for slot in plan.released:
+            self._lib.llama_memory_seq_rm(self._memory, slot, -1, -1)
+            self._lib.llama_sampler_free(self._samplers.pop(slot))
+        for sequence in plan.admitted:
+            self._samplers[sequence.slot] = self._new_sampler(sequence)
+        self._interrupt.check()
+        rows = self._batch.fill(plan.chunks)
+        self._compute()
+        return [
+            self._lib.llama_sampler_sample(self._samplers[chunk.sequence.slot], self._native, row)
+            for chunk, row in zip(plan.chunks, rows, strict=True)
+            if chunk.sample
+        ]
+
+    def _compute(self) -> None:
+        # A callback after every node of the graph costs a percent or two of a fast decode, and
+        # one such decode is over before anyone could tell.
+        listening = self._batch.n_tokens > 1 or self._last_step > SLOW_STEP
+        if listening != self._listening:
+            self._listening = listening
+            callback = self._listen if listening else self._silence
+            self._lib.llama_set_abort_callback(self._native, callback, None)
+        self._log.clear()
+        start = time.perf_counter()
+        with self._interrupt.listening():
+            status = self._lib.llama_decode(self._native, self._batch.native)
+        self._last_step = time.perf_counter() - start
+        if status:
+            self._interrupt.check()
+            raise SpaceError(
+                f"llama.cpp could not compute the next tokens ({status}): {self._log.last_words()}",
+                hint="a smaller context (-c) needs less memory",
+            )
+
+    def _new_sampler(self, sequence: Sequence) -> Any:
+        lib, params = self._lib, sequence.request.params
+        chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+        for stage in self._stages(params, sequence.request.seed):
+            lib.llama_sampler_chain_add(chain, stage)
+        if params.repeat_penalty != 1:
+            for token in sequence.request.tokens[-PENALTY_WINDOW:]:
+                lib.llama_sampler_accept(chain, token)
+        return chain
+
+    def _stages(self, params: SamplingParams, seed: int) -> Iterator[Any]:
+        """The samplers in llama.cpp's own default order."""
+        lib, n_vocab = self._lib, self._vocabulary.n_tokens
+        if params.ignore_eos:
+            eog = self._vocabulary.eog_tokens()
+            bias = (lib.llama_logit_bias * len(eog))(*((token, float("-inf")) for token in eog))
+            yield lib.llama_sampler_init_logit_bias(n_vocab, len(eog), bias)
+        if params.repeat_penalty != 1:
+            yield lib.llama_sampler_init_penalties(
+                n_vocab, PENALTY_WINDOW, params.repeat_penalty, 0.0, 0.0
+            )
+        if params.temperature == 0:
+            yield lib.llama_sampler_init_greedy()
+            return
+        yield lib.llama_sampler_init_top_k(params.top_k)
+        yield lib.llama_sampler_init_top_p(params.top_p, 1)
+        yield lib.llama_sampler_init_min_p(params.min_p, 1)
+        yield lib.llama_sampler_init_temp(params.temperature)
+        yield lib.llama_sampler_init_dist(seed)
+
+
+class _Batch:
+    """The arrays of a llama_batch, filled by slices: element by element takes longer in Python."""
+
+    def __init__(self, lib: Any, n_tokens: int, n_slots: int) -> None:
+        self._token = (lib.llama_token * n_tokens)()
+        self._pos = (lib.llama_pos * n_tokens)()
+        self._n_seq_id = (ctypes.c_int32 * n_tokens)(*([1] * n_tokens))
+        self._seq_id = (ctypes.POINTER(lib.llama_seq_id) * n_tokens)()
+        self._logits = (ctypes.c_int8 * n_tokens)()
+        self._slots = [ctypes.pointer(lib.llama_seq_id(slot)) for slot in range(n_slots)]
+        self.native = lib.llama_batch(
+            0, self._token, None, self._pos, self._n_seq_id, self._seq_id, self._logits
+        )
+
+    @property
+    def n_tokens(self) -> int:
+        return int(self.native.n_tokens)
+
+    def fill(self, chunks: list[Chunk]) -> list[int]:
+        """Lay the chunks out one after another; returns the row of each one's last token."""
+        rows, begin = [], 0
+        for chunk in chunks:
+            size = len(chunk.tokens)
+            end = begin + size
+            self._token[begin:end] = chunk.tokens
+            self._pos[begin:end] = range(chunk.start, chunk.start + size)
+            self._seq_id[begin:end] = [self._slots[chunk.sequence.slot]] * size
+            self._logits[begin:end] = [0] * size
+            self._logits[end - 1] = chunk.sample
+            rows.append(end - 1)
+            begin = end
+        self.native.n_tokens = begin
+        return rows

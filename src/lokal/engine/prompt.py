@@ -1,0 +1,76 @@
+"""From messages to the tokens that the model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lokal.engine.chat import Message, render_keeping_system
+
+
+class Tokenizer(Protocol):
+    """What prompts need of a vocabulary."""
+
+    @property
+    def bos_text(self) -> str:
+        """How BOS is spelled; empty if there is none."""
+
+    @property
+    def eos_text(self) -> str:
+        """How EOS is spelled; empty if there is none."""
+
+    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
+        """Token ids of a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model reads, as text and as token ids."""
+
+    text: str
+    tokens: tuple[int, ...]
+    n_dropped: int = 0
+    """Characters that `fit` cut off the front of the longest message."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFormat:
+    """How one model wants to be addressed: `template` is None where it only completes text."""
+
+    tokenizer: Tokenizer
+    template: str | None
+
+    def build(self, messages: Sequence[Message]) -> Prompt:
+        """Render and tokenize.
+
+        Raises:
+            UsageError: the template refuses the messages.
+            LoadError: the template is broken.
+        """
+        if self.template is None:
+            text = "\n\n".join(str(message["content"]) for message in messages)
+            return Prompt(text, tuple(self.tokenizer.tokenize(text, add_special=True)))
+        text = render_keeping_system(
+            self.template,
+            messages,
+            bos_token=self.tokenizer.bos_text,
+            eos_token=self.tokenizer.eos_text,
+        )
+        return Prompt(text, tuple(self.tokenizer.tokenize(text, add_special=False)))
+
+    def fit(self, messages: Sequence[Message], n_tokens: int) -> Prompt:
+        """Like `build`, cutting the longest message from its front until `n_tokens` hold it all.
+
+        The result is still longer where the other messages and the template alone are too long.
+        """
+        turns = [dict(message) for message in messages]
+        longest = max(turns, key=lambda message: len(str(message["content"])))
+        n_dropped = 0
+        while len((prompt := self.build(turns)).tokens) > n_tokens and longest["content"]:
+            content = str(longest["content"])
+            excess = (len(prompt.tokens) - n_tokens) / len(prompt.tokens)
+            cut = min(len(content), 1 + int(len(content) * excess))
+            longest["content"] = content[cut:]
+            n_dropped += cut
+        return Prompt(prompt.text, prompt.tokens, n_dropped)

@@ -1,0 +1,145 @@
+"""What is asked of the engine, what is under way, and what comes back."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from lokal.engine.detokenizer import Detokenizer
+from lokal.errors import UsageError
+
+MAX_SEED = 2**32 - 2  # 2**32 - 1 tells llama.cpp to choose a seed of its own
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How the next token is chosen and when to stop; the defaults are llama.cpp's own.
+
+    Raises:
+        UsageError: a value is outside its range.
+    """
+
+    temperature: float = 0.8
+    """Divides the logits; 0 always takes the most likely token."""
+    top_k: int = 40
+    """Keep the k most likely tokens; 0 keeps all."""
+    top_p: float = 0.95
+    """Keep the smallest set of tokens with this total probability; 1 keeps all."""
+    min_p: float = 0.05
+    """Drop tokens below this share of the most likely token's probability; 0 drops none."""
+    repeat_penalty: float = 1.0
+    """Weakens tokens among the last 64; 1 leaves them alone."""
+    max_tokens: int | None = None
+    """Most tokens to generate; None goes on to the end of the context."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer; none of them becomes part of it."""
+    ignore_eos: bool = False
+    """Never end at the model's own end-of-generation tokens."""
+
+    def __post_init__(self) -> None:
+        _check("temperature", self.temperature, 0, 100)
+        _check("top_k", self.top_k, 0, 2**31 - 1)
+        _check("top_p", self.top_p, 0, 1)
+        _check("min_p", self.min_p, 0, 1)
+        _check("repeat_penalty", self.repeat_penalty, 0.01, 100)
+        if self.max_tokens is not None:
+            _check("max_tokens", self.max_tokens, 1, 2**31 - 1)
+        if not all(self.stop):
+            raise UsageError("an empty stop text", hint="leave it out, or give a text")
+
+
+def check_seed(seed: int) -> None:
+    """Raises: UsageError: llama.cpp cannot take this seed."""
+    _check("seed", seed, 0, MAX_SEED)
+
+
+def _check(name: str, value: float, low: float, high: float) -> None:
+    if not (math.isfinite(value) and low <= value <= high):
+        raise UsageError(f"{name} is {value:g}", hint=f"it must lie between {low:g} and {high:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One completion asked for: the prompt as token ids, and how to go on from there."""
+
+    tokens: tuple[int, ...]
+    params: SamplingParams
+    seed: int
+    id: str = ""
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"
+    """The model ended by itself, or wrote a stop text."""
+    LENGTH = "length"
+    """The token limit or the end of the context was reached."""
+    ABORTED = "aborted"
+    """Whoever asked no longer wants it."""
+
+
+@dataclass(slots=True)
+class Sequence:
+    """A request under way: the only mutable state there is per sequence.
+
+    `tokens` is prompt and generated tokens together; the first `n_computed` of them are in the
+    KV cache of `slot`.
+    """
+
+    request: Request
+    slot: int
+    detokenizer: Detokenizer
+    tokens: list[int]
+    n_computed: int = 0
+    admitted_at: float = field(default_factory=time.perf_counter)
+    first_token_at: float | None = None
+
+    @property
+    def n_prompt(self) -> int:
+        return len(self.request.tokens)
+
+    @property
+    def n_generated(self) -> int:
+        return len(self.tokens) - self.n_prompt
+
+    @property
+    def n_pending(self) -> int:
+        """Tokens that are known but not yet in the KV cache."""
+        return len(self.tokens) - self.n_computed
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds spent on the prompt, up to the first token, and on the tokens after it."""
+
+    prompt: float
+    generate: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextEvent:
+    """A piece of the answer; bytes that are no UTF-8 stand in it as lone surrogates (PEP 383)."""
+
+    request_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishEvent:
+    """The last event of a request."""
+
+    request_id: str
+    reason: FinishReason
+    usage: Usage
+    timings: Timings
+
+
+Event = TextEvent | FinishEvent

@@ -1,0 +1,176 @@
+"""Which tokens of which sequences the next batch holds; pure Python over integers.
+
+Decoding goes first, one token for every sequence under way; what is left of the token budget
+goes to prompts, in order of arrival, cut into chunks where they are longer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lokal.engine.detokenizer import Detokenizer
+from lokal.engine.request import (
+    Event,
+    FinishEvent,
+    FinishReason,
+    Request,
+    Sequence,
+    TextEvent,
+    Timings,
+    Usage,
+)
+from lokal.errors import ContextError
+
+
+class Pieces(Protocol):
+    """What the scheduler needs to know of a vocabulary."""
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token writes."""
+
+    def is_eog(self, token: int) -> bool:
+        """Whether a token ends the generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One sequence's share of a batch: `tokens` at positions `start`, `start + 1`, …"""
+
+    sequence: Sequence
+    start: int
+    tokens: list[int]
+    sample: bool
+    """Whether a token is to be sampled after the last one."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """The next batch. `released` slots are to be emptied before it, `admitted` ones made ready."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+    admitted: list[Sequence] = field(default_factory=list)
+    released: list[int] = field(default_factory=list)
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(len(chunk.tokens) for chunk in self.chunks)
+
+
+class Scheduler:
+    """Admits requests into slots and moves each forward batch by batch.
+
+    Invariant, when idle: every slot is free. `n_ctx` counts tokens per sequence, `n_batch`
+    tokens per batch.
+    """
+
+    def __init__(self, pieces: Pieces, *, n_slots: int, n_ctx: int, n_batch: int) -> None:
+        self._pieces = pieces
+        self.n_ctx = n_ctx
+        self.n_batch = n_batch
+        self._waiting: deque[Request] = deque()
+        self._running: list[Sequence] = []
+        self._free = list(range(n_slots))
+        self._released: list[int] = []
+
+    def check(self, request: Request) -> None:
+        """Raises: ContextError: the prompt leaves no room for a single token of an answer."""
+        if len(request.tokens) >= self.n_ctx:
+            raise ContextError(
+                f"the prompt has {len(request.tokens)} tokens, the context holds {self.n_ctx}",
+                hint="shorten the prompt, raise the context with -c, or allow --truncate",
+            )
+
+    def add(self, request: Request) -> None:
+        """Queue a request.
+
+        Raises:
+            ContextError: its prompt does not fit.
+        """
+        self.check(request)
+        self._waiting.append(request)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._waiting or self._running)
+
+    def plan(self) -> Plan:
+        """The next batch: at most `n_batch` tokens."""
+        plan = Plan(released=self._released)
+        self._released = []
+        while self._waiting and self._free:
+            plan.admitted.append(self._admit(self._waiting.popleft(), self._free.pop(0)))
+        budget = self.n_batch
+        decoding_first = sorted(self._running, key=lambda sequence: sequence.n_pending > 1)
+        for sequence in decoding_first:
+            if not budget:
+                break
+            start, end = (
+                sequence.n_computed,
+                min(sequence.n_computed + budget, len(sequence.tokens)),
+            )
+            sample = end == len(sequence.tokens)
+            plan.chunks.append(Chunk(sequence, start, sequence.tokens[start:end], sample))
+            budget -= end - start
+        return plan
+
+    def advance(self, plan: Plan, tokens: Iterable[int]) -> list[Event]:
+        """Take the tokens sampled for a plan, in the order of its chunks that asked for one."""
+        sampled = iter(tokens)
+        events: list[Event] = []
+        for chunk in plan.chunks:
+            chunk.sequence.n_computed += len(chunk.tokens)
+            if chunk.sample:
+                events.extend(self._accept(chunk.sequence, next(sampled)))
+        return events
+
+    def abort(self, request_id: str) -> list[Event]:
+        """Give a request up; text that was held back comes out."""
+        self._waiting = deque(r for r in self._waiting if r.id != request_id)
+        return [
+            event
+            for sequence in self._running
+            if sequence.request.id == request_id
+            for event in self._finish(sequence, FinishReason.ABORTED)
+        ]
+
+    def _admit(self, request: Request, slot: int) -> Sequence:
+        detokenizer = Detokenizer(request.params.stop)
+        sequence = Sequence(request, slot, detokenizer, list(request.tokens))
+        self._running.append(sequence)
+        return sequence
+
+    def _accept(self, sequence: Sequence, token: int) -> Iterator[Event]:
+        if sequence.first_token_at is None:
+            sequence.first_token_at = time.perf_counter()
+        sequence.tokens.append(token)
+        params = sequence.request.params
+        if self._pieces.is_eog(token) and not params.ignore_eos:
+            yield from self._finish(sequence, FinishReason.STOP)
+            return
+        text = sequence.detokenizer.push(self._pieces.piece(token))
+        if text:
+            yield TextEvent(sequence.request.id, text)
+        if sequence.detokenizer.stopped:
+            yield from self._finish(sequence, FinishReason.STOP)
+        elif sequence.n_generated == params.max_tokens or len(sequence.tokens) > self.n_ctx:
+            yield from self._finish(sequence, FinishReason.LENGTH)
+
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> Iterator[Event]:
+        self._running.remove(sequence)
+        self._free.append(sequence.slot)
+        self._released.append(sequence.slot)
+        text = sequence.detokenizer.flush()
+        if text:
+            yield TextEvent(sequence.request.id, text)
+        now = time.perf_counter()
+        first = sequence.first_token_at or now
+        yield FinishEvent(
+            sequence.request.id,
+            reason,
+            Usage(sequence.n_prompt, sequence.n_generated),
+            Timings(prompt=first - sequence.admitted_at, generate=now - first),
+        )

@@ -1,0 +1,258 @@
+"""A model that is loaded and ready: the public Python API."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from types import TracebackType
+from typing import Any, Self
+
+from lokal.engine.chat import Message
+from lokal.engine.detokenizer import printable
+from lokal.engine.engine import Engine
+from lokal.engine.interrupt import Interrupt
+from lokal.engine.llama import LlamaContext, LlamaModel
+from lokal.engine.prompt import Prompt, PromptFormat
+from lokal.engine.request import (
+    MAX_SEED,
+    Event,
+    FinishReason,
+    Request,
+    SamplingParams,
+    TextEvent,
+    Timings,
+    Usage,
+    check_seed,
+)
+from lokal.engine.scheduler import Scheduler
+from lokal.errors import UsageError
+from lokal.hardware import context as sizing
+from lokal.hardware.cpu import usable_cores
+from lokal.hardware.memory import available_bytes
+from lokal.weights import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A finished answer."""
+
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What the user asked of a load; None and "auto" leave the choice to lokal.
+
+    `ctx` is in tokens; `gpu_layers` is "auto", "all" or a number.
+    """
+
+    ctx: int | None = None
+    threads: int | None = None
+    gpu_layers: str | int = "auto"
+
+    def native_gpu_layers(self) -> int | None:
+        """The number for llama.cpp: -1 offloads every layer, None is its own choice.
+
+        Raises:
+            UsageError: not one of the three forms.
+        """
+        text = str(self.gpu_layers)
+        if text == "auto":
+            return None
+        if text == "all":
+            return -1
+        if not (text.isascii() and text.isdigit()) or int(text) > 2**31 - 1:
+            raise UsageError(f"--gpu-layers {text}", hint="give auto, all, or a number from 0 on")
+        return int(text)
+
+
+class Model:
+    """Weights in memory and a context to run them in; use it as a context manager, or `close` it.
+
+    Not thread-safe. `load_seconds` is what loading took.
+
+    Raises:
+        LoadError: llama.cpp refuses the file.
+        SpaceError: the context does not fit the memory.
+        UsageError: an option out of range.
+        KeyboardInterrupt: Ctrl-C came while it loaded.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        options: LoadOptions | None = None,
+        interrupt: Interrupt | None = None,
+    ) -> None:
+        options, interrupt = options or LoadOptions(), interrupt or Interrupt()
+        start = time.perf_counter()
+        self.weights = weights
+        self.context = choose_context(weights, options)
+        gpu_layers = options.native_gpu_layers()
+        self._native = LlamaModel(weights.path, interrupt, gpu_layers=gpu_layers)
+        try:
+            self._context = LlamaContext(
+                self._native,
+                interrupt,
+                n_ctx=self.context.n_ctx,
+                n_slots=1,
+                n_threads=usable_cores() if options.threads is None else options.threads,
+            )
+        except BaseException:
+            self._native.close()
+            raise
+        scheduler = Scheduler(
+            self._native.vocabulary,
+            n_slots=1,
+            n_ctx=self.context.n_ctx,
+            n_batch=self._context.n_batch,
+        )
+        self._engine = Engine(self._context, scheduler)
+        self.load_seconds = time.perf_counter() - start
+
+    def close(self) -> None:
+        """Free the memory; calling it twice is fine."""
+        self._context.close()
+        self._native.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def stream(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        system: str | None = None,
+        raw: bool = False,
+        seed: int | None = None,
+        **sampling: Any,
+    ) -> Iterator[str]:
+        """Yield the answer piece by piece as the model writes it.
+
+        Args:
+            prompt: the user's words, or a whole conversation as OpenAI-style messages.
+            system: what goes before the conversation.
+            raw: complete the text without a chat template.
+            seed: the same seed gives the same text on the same machine; None draws one.
+            sampling: any field of `SamplingParams`; what is left out is what the model's makers
+                recommend, else llama.cpp's default.
+
+        Raises:
+            ContextError: the prompt does not fit the context.
+            UsageError: a sampling value out of range, or a template that refuses the messages.
+        """
+        request = self._request(prompt, system, raw, seed, sampling)
+        for event in self.events(request, raw=raw):
+            if isinstance(event, TextEvent):
+                yield printable(event.text)
+
+    def generate(
+        self,
+        prompt: str | Sequence[Message],
+        *,
+        system: str | None = None,
+        raw: bool = False,
+        seed: int | None = None,
+        **sampling: Any,
+    ) -> Completion:
+        """The whole answer at once; arguments and errors as in `stream`."""
+        request = self._request(prompt, system, raw, seed, sampling)
+        text = ""
+        for event in self.events(request, raw=raw):
+            if isinstance(event, TextEvent):
+                text += event.text
+            else:
+                end = event
+        return Completion(printable(text), end.reason, end.usage, end.timings, request.seed)
+
+    def sampling(self, **changes: Any) -> SamplingParams:
+        """The model's recommended sampling with some fields changed.
+
+        Raises:
+            UsageError: a value out of range.
+        """
+        return replace(self.weights.sampling, **changes)
+
+    def format(self, *, raw: bool = False) -> PromptFormat:
+        """How to turn messages into tokens for this model."""
+        return PromptFormat(self._native.vocabulary, None if raw else self.weights.template)
+
+    def check(self, request: Request) -> None:
+        """Raises: ContextError: the prompt does not fit the context."""
+        self._engine.scheduler.check(request)
+
+    def events(self, request: Request, *, raw: bool = False) -> Iterator[Event]:
+        """Run a request; the events of the engine, for callers that count and render.
+
+        Raises:
+            KeyboardInterrupt: after the final event, if Ctrl-C ended it.
+        """
+        events = self._engine.stream(request)
+        return events if raw or self.weights.template is None else _without_first_space(events)
+
+    def _request(
+        self,
+        prompt: str | Sequence[Message],
+        system: str | None,
+        raw: bool,
+        seed: int | None,
+        sampling: dict[str, Any],
+    ) -> Request:
+        messages = conversation(prompt, system)
+        built = self.format(raw=raw).build(messages)
+        return new_request(built, self.sampling(**sampling), seed)
+
+
+def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:
+    """The context these weights would get on this machine now."""
+    return sizing.choose(weights.header, weights.context_limit, options.ctx, available_bytes())
+
+
+def conversation(prompt: str | Sequence[Message], system: str | None = None) -> list[Message]:
+    """Messages out of what the user gave."""
+    turns: list[Message] = (
+        [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    )
+    return [{"role": "system", "content": system}, *turns] if system else turns
+
+
+def new_request(prompt: Prompt, params: SamplingParams, seed: int | None) -> Request:
+    """A request with a seed drawn where none is given."""
+    if seed is None:
+        seed = random.randint(0, MAX_SEED)
+    check_seed(seed)
+    return Request(prompt.tokens, params, seed)
+
+
+def fingerprint(params: SamplingParams, **shaping: Any) -> str:
+    """A short hash of everything besides the weights and the seed that shapes the output."""
+    canonical = json.dumps({**asdict(params), **shaping}, sort_keys=True)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _without_first_space(events: Iterator[Event]) -> Iterator[Event]:
+    """Drop the space that SentencePiece vocabularies put in front of an answer's first word."""
+    first = True
+    for event in events:
+        if first and isinstance(event, TextEvent):
+            first = False
+            event = TextEvent(event.request_id, event.text.removeprefix(" "))
+            if not event.text:
+                continue
+        yield event

@@ -1,0 +1,107 @@
+"""Weights on this machine: what a model's name came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lokal import gguf
+from lokal.catalog.entry import Entry
+from lokal.catalog.refs import PathRef, RepoRef, parse
+from lokal.catalog.registry import Registry
+from lokal.checksum import sha256
+from lokal.engine.request import SamplingParams
+from lokal.errors import UsageError
+from lokal.hub.client import Progress, fetch, locate
+from lokal.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a model's weights come from: a file, or an entry of the registry or a repository.
+
+    `selector` is a quantization or a file name; None for the default one.
+    """
+
+    name: str
+    origin: Path | Entry | str
+    selector: str | None = None
+
+    @property
+    def entry(self) -> Entry | None:
+        return self.origin if isinstance(self.origin, Entry) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A checked GGUF file, and what the registry knows of it."""
+
+    name: str
+    path: Path
+    header: gguf.Header
+    entry: Entry | None
+
+    @property
+    def template(self) -> str | None:
+        """The chat template; None for a model that only completes text."""
+        if self.entry and self.entry.base:
+            return None
+        return (self.entry and self.entry.template) or self.header.chat_template
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """What the makers recommend: the registry's word, then the file's, then the defaults."""
+        recommended: dict[str, Any] = self.entry.sampling.as_dict() if self.entry else {}
+        try:
+            return SamplingParams(**(self.header.sampling() | recommended))
+        except UsageError:  # the file recommends what nobody can sample with
+            return SamplingParams(**recommended)
+
+    @property
+    def context_limit(self) -> int:
+        """Tokens the model was trained for, as the registry caps them."""
+        limits = [self.header.context_length, self.entry and self.entry.context]
+        return min(limit for limit in limits if limit)
+
+    def sha256(self, settings: Settings) -> str:
+        """Hex digest of the (first) file."""
+        return sha256(self.path, settings.state_dir)
+
+
+def find(text: str, settings: Settings) -> Source:
+    """What a model's name means; nothing is fetched and no file is opened.
+
+    Raises:
+        ModelNameError: no such model.
+        UsageError: the user's registry is invalid.
+    """
+    ref = parse(text)
+    if isinstance(ref, PathRef):
+        return Source(str(ref), Path(ref.path).expanduser())
+    if isinstance(ref, RepoRef):
+        return Source(str(ref), ref.repo, ref.selector)
+    entry = Registry.load(settings).resolve(ref)
+    return Source(f"{entry.ref}@{ref.quant}" if ref.quant else entry.ref, entry, ref.quant)
+
+
+def local_path(source: Source, settings: Settings) -> Path | None:
+    """The file, if it is on this machine; the network is not touched."""
+    if isinstance(source.origin, Path):
+        return source.origin
+    return locate(source.origin, source.selector, settings)
+
+
+def obtain(text: str, settings: Settings, progress: Progress | None = None) -> Weights:
+    """Weights for a model's name, fetched if they are not here yet.
+
+    Raises:
+        LokalError: any leaf with exit code 2 to 8, or 12.
+    """
+    source = find(text, settings)
+    if isinstance(source.origin, Path):
+        path = source.origin
+    else:
+        wanted = source.origin, source.selector, settings
+        path = locate(*wanted) or fetch(*wanted, progress)
+    return Weights(source.name, path, gguf.check(path), source.entry)
