@@ -17,8 +17,8 @@ from lokal.gguf.reader import STRING, Buffer, strings
 _MAX_BLOCKS, _MAX_EXPERTS = 512, 1024
 _ROPE_SCALINGS = {"none", "linear", "yarn", "longrope"}
 _REQUIRED = ("context_length", "embedding_length", "block_count")
-# Graphs of these take for granted that keys, values and rotation have one length.
-_PLAIN_ATTENTION = {"llama", "grok"}
+# Graphs of these take blocks for alike, and keys, values and rotation for equally long.
+_PLAIN = {"llama", "grok"}
 # The ids that llama.cpp falls back to where a vocabulary names none.
 _DEFAULT_BOS = {"llama": 1, "gpt2": 11, "plamo2": 1}
 _DEFAULT_EOS = {"llama": 2, "gpt2": 11, "plamo2": 2}
@@ -64,6 +64,9 @@ def _experts(header: Header) -> Iterator[str]:
         yield f"expert_count of {experts}"
     if used > experts or (experts and used < 1):
         yield f"{used} of {experts} experts in use"
+    per_block = set(header.integers(header.own("expert_used_count")))
+    if len(per_block) > 1 and header.architecture in _PLAIN:
+        yield f"{sorted(per_block)} experts in use, depending on the block"
     if groups and (groups < 0 or groups >= experts or experts % groups):
         yield f"{experts} experts in {groups} groups"
     if groups > 1 and not 0 < group_used < groups:
@@ -72,7 +75,7 @@ def _experts(header: Header) -> Iterator[str]:
 
 def _attention(header: Header) -> Iterator[str]:
     heads, kv_heads = header.head_counts, header.kv_head_counts
-    plain = header.architecture in _PLAIN_ATTENTION
+    plain = header.architecture in _PLAIN
     for count, kv_count in zip(heads, kv_heads, strict=False):
         if count < 0 or kv_count < 0 or (count and kv_count and count % kv_count):
             yield f"{count} attention heads over {kv_count} key-value heads"
@@ -97,7 +100,7 @@ def _numbers(header: Header) -> Iterator[str]:
             yield f"{key} of {epsilon}"
     for key, value in header.metadata.items():
         # Every logit would be NaN.
-        if isinstance(value, float) and ".rope." in key and not math.isfinite(value):
+        if isinstance(value, float) and key.startswith(header.own("")) and not math.isfinite(value):
             yield f"{key} of {value}"
         if key.endswith("rope.freq_base") and not (isinstance(value, float) and value > 0):
             yield f"{key} of {value}"
@@ -110,6 +113,8 @@ def _tensors(header: Header) -> Iterator[str]:
     for tensor in header.tensors:
         if tensor.type in _NO_WEIGHTS and tensor.name.endswith(".weight"):
             yield f"tensor {tensor.name!r} of type {tensor.type}, which holds no weights"
+        if tensor.type != "F32" and tensor.name.endswith(("norm.weight", ".bias")):
+            yield f"tensor {tensor.name!r} of type {tensor.type} instead of F32"
 
 
 def _vocabulary(header: Header, buffer: Buffer) -> Iterator[str]:
