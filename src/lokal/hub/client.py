@@ -37,6 +37,7 @@ from lokal.hub.snapshot import File, Snapshot
 from lokal.settings import Settings
 
 if TYPE_CHECKING:
+    import httpx2
     from huggingface_hub import HfApi
 
 __all__ = ["Progress", "fetch", "locate"]
@@ -122,8 +123,12 @@ def _library() -> Iterator[HfApi]:
     logger = logging.getLogger("huggingface_hub")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from huggingface_hub import HfApi
-
+        level = logging.root.manager.disable
+        logging.disable()  # the import complains of odd variables on the root logger
+        try:
+            from huggingface_hub import HfApi
+        finally:
+            logging.disable(level)
         before = logger.handlers, logger.propagate
         logger.handlers, logger.propagate = [logging.NullHandler()], False
         try:
@@ -168,18 +173,20 @@ def _transfer(snapshot: Snapshot, file: File, progress: Progress) -> None:
                 tqdm_class=bar_for(progress),
             ),
             progress,
+            link=True,
         )
         snapshot.check(file)
     finally:
         progress.end()
 
 
-def _retrying(call: Callable[[], T], progress: Progress) -> T:
+def _retrying(call: Callable[[], T], progress: Progress, *, link: bool = False) -> T:
+    """Try again what may pass; `link`: a 403 may mean that a signed link has expired."""
     for attempt in range(1, _TRIES):
         try:
             return call()
         except Exception as error:
-            pause = _pause(error, attempt)
+            pause = _pause(error, attempt, link)
             if pause is None:
                 raise
             progress.wait(pause, _first_line(error))
@@ -187,13 +194,16 @@ def _retrying(call: Callable[[], T], progress: Progress) -> T:
     return call()
 
 
-def _pause(error: Exception, attempt: int) -> float | None:
+def _pause(error: Exception, attempt: int, link: bool) -> float | None:
     """Seconds before the next try, or None if trying again cannot help."""
     import httpx2
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
+    if isinstance(error, RepositoryNotFoundError):
+        return None
     if isinstance(error, HfHubHTTPError):
-        if error.response.status_code not in _BUSY:
+        status = error.response.status_code
+        if status not in _BUSY and not (link and status == 403):
             return None
         asked = error.response.headers.get("Retry-After", "")
         seconds = float(asked) if asked.isdigit() else 0.5 * 2**attempt
@@ -232,10 +242,7 @@ def _explain(error: BaseException, repo: str) -> LokalError | None:
         case hf.DisabledRepoError():
             return AccessError(f"the Hub has disabled {repo}", hint="choose another repository")
         case hf.RepositoryNotFoundError():
-            return ModelNameError(
-                f"{repo} does not exist, or is private",
-                hint="check the spelling; if it is private, set HF_TOKEN",
-            )
+            return _not_found(repo)
         case hf.RevisionNotFoundError() | hf.RemoteEntryNotFoundError():
             return ModelNameError(
                 f"{repo} changed while it was read", hint="run the same command again"
@@ -249,7 +256,7 @@ def _explain(error: BaseException, repo: str) -> LokalError | None:
         case hf.FileMetadataError():
             return _not_the_hub()
         case hf.HfHubHTTPError():
-            return _explain_status(error.response.status_code, repo)
+            return _explain_status(error.response, repo)
         case httpx2.HTTPError() | httpx2.InvalidURL():
             return NetworkError(
                 f"cannot get {repo} from {constants.ENDPOINT}: {_first_line(error)}",
@@ -260,7 +267,10 @@ def _explain(error: BaseException, repo: str) -> LokalError | None:
     return None
 
 
-def _explain_status(status: int, repo: str) -> LokalError:
+def _explain_status(response: httpx2.Response, repo: str) -> LokalError:
+    status = response.status_code
+    if status == 401 and "Authorization" not in response.request.headers:
+        return _not_found(repo)  # the Hub does not tell strangers which
     if status == 401:
         return AccessError(
             "the Hub does not know the access token",
@@ -271,7 +281,7 @@ def _explain_status(status: int, repo: str) -> LokalError:
             f"the Hub refuses {repo}",
             hint="the token may lack the right to read it, or a proxy may block it",
         )
-    why = "asks to slow down" if status == 429 else "is out of order"
+    why = "asks to slow down" if status == 429 else "failed"
     return NetworkError(
         f"the Hub {why} (HTTP {status})", hint="run the same command again in a few minutes"
     )
@@ -291,7 +301,7 @@ def _explain_system(error: OSError | RuntimeError, repo: str) -> LokalError | No
             f"cannot get {repo}: {text}",
             hint="run the same command again, or set HF_HUB_DISABLE_XET=1",
         )
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         return UsageError(
             f"cannot write to the cache {cache.root()}: {error.strerror}",
             hint="set HF_HUB_CACHE to a directory that you may write to",
@@ -299,6 +309,13 @@ def _explain_system(error: OSError | RuntimeError, repo: str) -> LokalError | No
     if "Consistency check failed" in text:
         return IntegrityError(f"{repo} arrived incomplete", hint="run the same command again")
     return None
+
+
+def _not_found(repo: str) -> ModelNameError:
+    return ModelNameError(
+        f"{repo} does not exist, or is private",
+        hint="check the spelling; if it is private, set HF_TOKEN",
+    )
 
 
 def _offline(repo: str) -> OfflineError:

@@ -46,7 +46,7 @@ class Snapshot:
         for file in self.files:
             try:
                 self.check(file, thorough=not published)
-            except (FileNotFoundError, IntegrityError):
+            except (FileNotFoundError, NotADirectoryError, IntegrityError):
                 missing.append(file)
         return missing
 
