@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import random
+import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
@@ -36,8 +34,7 @@ from lokal.hardware.memory import available_bytes
 from lokal.weights import Weights
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """A finished answer."""
 
     text: str
@@ -47,8 +44,7 @@ class Completion:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
+class LoadOptions(NamedTuple):
     """What the user asked of a load; None and "auto" leave the choice to lokal.
 
     `ctx` is in tokens; `gpu_layers` is "auto", "all" or a number.
@@ -235,13 +231,16 @@ def conversation(prompt: str | Sequence[Message], system: str | None = None) -> 
 def new_request(prompt: Prompt, params: SamplingParams, seed: int | None) -> Request:
     """A request with a seed drawn where none is given."""
     if seed is None:
-        seed = random.randint(0, MAX_SEED)
+        seed = int.from_bytes(os.urandom(4)) % (MAX_SEED + 1)
     check_seed(seed)
     return Request(prompt.tokens, params, seed)
 
 
 def fingerprint(params: SamplingParams, **shaping: Any) -> str:
     """A short hash of everything besides the weights and the seed that shapes the output."""
+    import hashlib
+    import json
+
     canonical = json.dumps({**asdict(params), **shaping}, sort_keys=True)
     return hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 

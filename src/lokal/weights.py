@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lokal import gguf
 from lokal.catalog.entry import Entry
 from lokal.catalog.refs import PathRef, RepoRef, parse
 from lokal.catalog.registry import Registry
-from lokal.checksum import sha256
 from lokal.engine.request import SamplingParams
 from lokal.errors import UsageError
-from lokal.hub.client import Progress, fetch, locate
 from lokal.settings import Settings
 
+if TYPE_CHECKING:
+    from lokal.hub.client import Progress
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a model's weights come from: a file, or an entry of the registry or a repository.
 
-    `selector` is a quantization or a file name; None for the default one.
+class Source(NamedTuple):
+    """Where a model's weights come from: a file on this machine, or else the Hub.
+
+    `remote` is an entry of the registry or OWNER/REPO; `selector` is a quantization or a file
+    name there, None for the default one.
     """
 
     name: str
-    origin: Path | Entry | str
+    path: Path | None = None
+    entry: Entry | None = None
+    remote: Entry | str = ""
     selector: str | None = None
 
-    @property
-    def entry(self) -> Entry | None:
-        return self.origin if isinstance(self.origin, Entry) else None
 
-
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """A checked GGUF file, and what the registry knows of it."""
 
     name: str
@@ -66,6 +64,8 @@ class Weights:
 
     def sha256(self, settings: Settings) -> str:
         """Hex digest of the (first) file."""
+        from lokal.checksum import sha256
+
         return sha256(self.path, settings.state_dir)
 
 
@@ -80,28 +80,36 @@ def find(text: str, settings: Settings) -> Source:
     if isinstance(ref, PathRef):
         return Source(str(ref), Path(ref.path).expanduser())
     if isinstance(ref, RepoRef):
-        return Source(str(ref), ref.repo, ref.selector)
+        return Source(str(ref), remote=ref.repo, selector=ref.selector)
     entry = Registry.load(settings).resolve(ref)
-    return Source(f"{entry.ref}@{ref.quant}" if ref.quant else entry.ref, entry, ref.quant)
+    if not ref.quant:
+        return Source(entry.ref, entry.embedded_path(), entry, entry)
+    return Source(f"{entry.ref}@{ref.quant}", None, entry, entry, ref.quant)
 
 
 def local_path(source: Source, settings: Settings) -> Path | None:
     """The file, if it is on this machine; the network is not touched."""
-    if isinstance(source.origin, Path):
-        return source.origin
-    return locate(source.origin, source.selector, settings)
+    if source.path:
+        return source.path
+    from lokal.hub.client import locate  # 5 ms that an embedded model and a path do without
+
+    return locate(source.remote, source.selector, settings)
 
 
-def obtain(text: str, settings: Settings, progress: Progress | None = None) -> Weights:
+def obtain(
+    text: str, settings: Settings, progress: Callable[[], Progress] | None = None
+) -> Weights:
     """Weights for a model's name, fetched if they are not here yet.
+
+    `progress` makes the object that a transfer reports to, if there is one.
 
     Raises:
         LokalError: any leaf with exit code 2 to 8, or 12.
     """
     source = find(text, settings)
-    if isinstance(source.origin, Path):
-        path = source.origin
-    else:
-        wanted = source.origin, source.selector, settings
-        path = locate(*wanted) or fetch(*wanted, progress)
+    path = local_path(source, settings)
+    if path is None:
+        from lokal.hub.client import fetch
+
+        path = fetch(source.remote, source.selector, settings, progress and progress())
     return Weights(source.name, path, gguf.check(path), source.entry)

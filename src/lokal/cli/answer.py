@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lokal import settings
 from lokal.cli.output import Sink, note, open_sink, show_error, write_json, write_lines
 from lokal.cli.prompt_input import PromptSource
-from lokal.cli.ui import obtain
 from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
 from lokal.engine.interrupt import Interrupt
@@ -33,13 +32,15 @@ from lokal.model import (
     new_request,
 )
 from lokal.settings import Settings
-from lokal.weights import Weights
+from lokal.weights import Weights, obtain
+
+if TYPE_CHECKING:
+    from lokal.hub.client import Progress
 
 EXIT_INTERRUPTED = 130
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """What `llm run` was asked for; `sampling` holds only what the user set."""
 
     model: str
@@ -75,7 +76,7 @@ def execute(options: RunOptions) -> int:
     surroundings = settings.load()
     if options.offline:
         surroundings = replace(surroundings, offline=True)
-    weights = obtain(options.model, surroundings, quiet=options.quiet)
+    weights = obtain(options.model, surroundings, None if options.quiet else _progress)
     if not options.raw and weights.template is None:
         options.say(f"note: {weights.name} has no chat template, it completes the text as it is")
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
@@ -83,6 +84,12 @@ def execute(options: RunOptions) -> int:
         if options.dry_run:
             return _show(options, weights, messages)
         return _answer(options, weights, messages, surroundings)
+
+
+def _progress() -> Progress:
+    from lokal.cli.ui import progress
+
+    return progress()
 
 
 def _prompt(

@@ -6,8 +6,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lokal.errors import UsageError
 
@@ -15,8 +15,7 @@ MAX_BYTES = 64 * 2**20  # more than any context holds; an endless pipe must end 
 SILENCE = 2.0  # seconds that a pipe may stay silent before we say that we wait for it
 
 
-@dataclass(frozen=True, slots=True)
-class PromptSource:
+class PromptSource(NamedTuple):
     """What the user gave: `argument` may be None, `-`, or hold `{}` where stdin goes."""
 
     argument: str | None

@@ -8,23 +8,16 @@ from typing import TYPE_CHECKING
 
 from lokal.cli.output import human_bytes, note
 from lokal.hub.client import Progress
-from lokal.weights import Weights
-from lokal.weights import obtain as obtain_weights
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from lokal.settings import Settings
-
 INTERVAL = 5.0  # seconds between two lines where no terminal can draw a bar
 
 
-def obtain(model: str, settings: Settings, *, quiet: bool) -> Weights:
-    """Weights for a model's name; a download shows how far it is, unless `quiet`."""
-    if quiet:
-        return obtain_weights(model, settings)
-    progress = BarProgress() if sys.stderr and sys.stderr.isatty() else LineProgress()
-    return obtain_weights(model, settings, progress)
+def progress() -> Progress:
+    """What suits standard error: bars on a terminal, lines elsewhere."""
+    return BarProgress() if sys.stderr and sys.stderr.isatty() else LineProgress()
 
 
 class BarProgress(Progress):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from lokal.engine.chat import Message, render_keeping_system
 
@@ -24,8 +23,7 @@ class Tokenizer(Protocol):
         """Token ids of a text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """What the model reads, as text and as token ids."""
 
     text: str
@@ -34,8 +32,7 @@ class Prompt:
     """Characters that `fit` cut off the front of the longest message."""
 
 
-@dataclass(frozen=True, slots=True)
-class PromptFormat:
+class PromptFormat(NamedTuple):
     """How one model wants to be addressed: `template` is None where it only completes text."""
 
     tokenizer: Tokenizer

@@ -1,4 +1,8 @@
-"""What is asked of the engine, what is under way, and what comes back."""
+"""What is asked of the engine, what is under way, and what comes back.
+
+Records are named tuples wherever nothing more is needed, here and elsewhere: Python 3.11 takes
+0.1 ms to define one and 0.7 ms for a frozen dataclass, and a start defines dozens.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import math
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from lokal.engine.detokenizer import Detokenizer
 from lokal.errors import UsageError
@@ -13,7 +18,7 @@ from lokal.errors import UsageError
 MAX_SEED = 2**32 - 2  # 2**32 - 1 tells llama.cpp to choose a seed of its own
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SamplingParams:
     """How the next token is chosen and when to stop; the defaults are llama.cpp's own.
 
@@ -60,8 +65,7 @@ def _check(name: str, value: float, low: float, high: float) -> None:
         raise UsageError(f"{name} is {value:g}", hint=f"it must lie between {low:g} and {high:g}")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One completion asked for: the prompt as token ids, and how to go on from there."""
 
     tokens: tuple[int, ...]
@@ -79,7 +83,7 @@ class FinishReason(StrEnum):
     """Whoever asked no longer wants it."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Sequence:
     """A request under way: the only mutable state there is per sequence.
 
@@ -109,31 +113,29 @@ class Sequence:
         return len(self.tokens) - self.n_computed
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
+    """Tokens read and written; `cached_tokens` of the prompt were in the KV cache already."""
+
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(NamedTuple):
     """Seconds spent on the prompt, up to the first token, and on the tokens after it."""
 
     prompt: float
     generate: float
 
 
-@dataclass(frozen=True, slots=True)
-class TextEvent:
+class TextEvent(NamedTuple):
     """A piece of the answer; bytes that are no UTF-8 stand in it as lone surrogates (PEP 383)."""
 
     request_id: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class FinishEvent:
+class FinishEvent(NamedTuple):
     """The last event of a request."""
 
     request_id: str

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from lokal.engine.detokenizer import Detokenizer
 from lokal.engine.request import (
@@ -36,8 +36,7 @@ class Pieces(Protocol):
         """Whether a token ends the generation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """One sequence's share of a batch: `tokens` at positions `start`, `start + 1`, …"""
 
     sequence: Sequence
@@ -47,7 +46,7 @@ class Chunk:
     """Whether a token is to be sampled after the last one."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Plan:
     """The next batch. `released` slots are to be emptied before it, `admitted` ones made ready."""
 

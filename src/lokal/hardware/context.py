@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lokal.errors import SpaceError, UsageError
 from lokal.gguf import Header
@@ -12,8 +12,7 @@ STEP = 256  # tokens; llama.cpp pads contexts to this
 LEAST = 512  # tokens; a default context smaller than this helps nobody
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """A context size in tokens, and what the user should know about it."""
 
     n_ctx: int
