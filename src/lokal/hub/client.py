@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import logging
 import os
 import time
 import warnings
@@ -33,12 +32,13 @@ from lokal.errors import (
 )
 from lokal.hub import cache
 from lokal.hub.progress import Progress, bar_for
-from lokal.hub.snapshot import File, Snapshot
 from lokal.settings import Settings
 
 if TYPE_CHECKING:
     import httpx2
     from huggingface_hub import HfApi
+
+    from lokal.hub.snapshot import File, Snapshot
 
 __all__ = ["Progress", "fetch", "locate"]
 
@@ -92,6 +92,8 @@ def fetch(
     repo, selector, prefer = _wanted(source, selector)
     if settings.offline:
         raise _offline(repo)
+    from lokal.hub.snapshot import Snapshot
+
     progress = progress or Progress()
     with _library() as api, _typed_errors(repo):
         commit, listing = _facts(api, repo, progress)
@@ -119,6 +121,8 @@ def _wanted(source: Entry | str, selector: str | None) -> tuple[str, str | None,
 @contextlib.contextmanager
 def _library() -> Iterator[HfApi]:
     """huggingface_hub, kept from calling home and from writing to the terminal."""
+    import logging
+
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # read at import
     logger = logging.getLogger("huggingface_hub")
     with warnings.catch_warnings():
@@ -139,6 +143,8 @@ def _library() -> Iterator[HfApi]:
 
 def _facts(api: HfApi, repo: str, progress: Progress) -> tuple[str, dict[str, File]]:
     """The commit that main is at, and its files by name."""
+    from lokal.hub.snapshot import File
+
     try:
         info = _retrying(
             lambda: api.model_info(repo, files_metadata=True, timeout=_TIMEOUT), progress
