@@ -233,7 +233,7 @@ def new_request(prompt: Prompt, params: SamplingParams, seed: int | None) -> Req
     if seed is None:
         seed = int.from_bytes(os.urandom(4)) % (MAX_SEED + 1)
     check_seed(seed)
-    return Request(prompt.tokens, params, seed)
+    return Request(prompt.tokens, params, seed, id=os.urandom(8).hex())
 
 
 def fingerprint(params: SamplingParams, **shaping: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -15,6 +16,8 @@ class Backend(Protocol):
     def decode(self, plan: Plan) -> Iterable[int]:
         """Compute a plan and sample a token for each of its chunks that asks for one.
 
+        All or nothing: when it raises, the same tokens can be computed again.
+
         Raises:
             KeyboardInterrupt: Ctrl-C came while it ran.
         """
@@ -26,11 +29,13 @@ class Engine:
     def __init__(self, backend: Backend, scheduler: Scheduler) -> None:
         self.backend = backend
         self.scheduler = scheduler
+        self._inboxes: dict[str, deque[Event]] = {}
 
     def add(self, request: Request) -> None:
         """Queue a request.
 
         Raises:
+            UsageError: its prompt is empty.
             ContextError: its prompt does not fit the context.
         """
         self.scheduler.add(request)
@@ -45,19 +50,25 @@ class Engine:
         """Run one request to its end; leaving the loop early, or Ctrl-C in it, aborts the request.
 
         On Ctrl-C the text that was held back and the final event still come, then the
-        KeyboardInterrupt goes on.
+        KeyboardInterrupt goes on. Streams may be open side by side: each of them moves all
+        forward, and what belongs to another waits in that one's inbox.
         """
+        if request.id in self._inboxes:
+            raise ValueError(f"there is a stream with the id {request.id!r} already")
         self.add(request)
-        finished = False
+        inbox = self._inboxes[request.id] = deque()
+        event: Event | None = None
         try:
-            while not finished:
-                for event in self.step():
-                    finished = isinstance(event, FinishEvent)
+            while not isinstance(event, FinishEvent):
+                if inbox:
+                    event = inbox.popleft()
                     yield event
+                else:
+                    for new in self.step():
+                        self._inboxes[new.request_id].append(new)
         except KeyboardInterrupt:
-            finished = True
-            yield from self.scheduler.abort(request.id)
+            yield from [*inbox, *self.scheduler.abort(request.id)]
             raise
         finally:
-            if not finished:
-                self.scheduler.abort(request.id)
+            self.scheduler.abort(request.id)
+            del self._inboxes[request.id]

@@ -118,6 +118,8 @@ class LlamaModel:
         self.log.clear()
         with interrupt.listening():
             model = lib.llama_model_load_from_file(os.fsencode(self.path), params)
+        if interrupt.requested:
+            lib.llama_model_free(model)  # NULL is fine
         interrupt.check()
         if model:
             return model
@@ -188,23 +190,36 @@ class LlamaContext:
 
     def close(self) -> None:
         """Free the native memory; calling it twice is fine."""
-        for sampler in self._samplers.values():
-            self._lib.llama_sampler_free(sampler)
-        self._samplers.clear()
+        for slot in list(self._samplers):
+            self._free_sampler(slot)
         if self._native:
             self._lib.llama_free(self._native)
         self._native = None
 
     def decode(self, plan: Plan) -> list[int]:
-        """Compute a plan; returns a token for each chunk that asks for one, in their order."""
+        """Compute a plan; returns a token for each chunk that asks for one, in their order.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came while it ran.
+            SpaceError: no memory for it.
+            ValueError: the context is closed.
+        """
+        if not self._native:
+            raise ValueError("the model is closed")
         for slot in plan.released:
             self._lib.llama_memory_seq_rm(self._memory, slot, -1, -1)
-            self._lib.llama_sampler_free(self._samplers.pop(slot))
+            self._free_sampler(slot)
         for sequence in plan.admitted:
+            self._free_sampler(sequence.slot)
             self._samplers[sequence.slot] = self._new_sampler(sequence)
         self._interrupt.check()
         rows = self._batch.fill(plan.chunks)
-        self._compute()
+        try:
+            self._compute()
+        except BaseException:
+            for chunk in plan.chunks:  # a part of the batch may have been computed
+                self._lib.llama_memory_seq_rm(self._memory, chunk.sequence.slot, chunk.start, -1)
+            raise
         return [
             self._lib.llama_sampler_sample(self._samplers[chunk.sequence.slot], self._native, row)
             for chunk, row in zip(plan.chunks, rows, strict=True)
@@ -224,12 +239,17 @@ class LlamaContext:
         with self._interrupt.listening():
             status = self._lib.llama_decode(self._native, self._batch.native)
         self._last_step = time.perf_counter() - start
+        self._interrupt.check()
         if status:
-            self._interrupt.check()
             raise SpaceError(
                 f"llama.cpp could not compute the next tokens ({status}): {self._log.last_words()}",
                 hint="a smaller context (-c) needs less memory",
             )
+
+    def _free_sampler(self, slot: int) -> None:
+        sampler = self._samplers.pop(slot, None)
+        if sampler:
+            self._lib.llama_sampler_free(sampler)
 
     def _new_sampler(self, sequence: Sequence) -> Any:
         lib, params = self._lib, sequence.request.params

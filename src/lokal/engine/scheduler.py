@@ -23,7 +23,7 @@ from lokal.engine.request import (
     Timings,
     Usage,
 )
-from lokal.errors import ContextError
+from lokal.errors import ContextError, UsageError
 
 
 class Pieces(Protocol):
@@ -48,11 +48,15 @@ class Chunk(NamedTuple):
 
 @dataclass
 class Plan:
-    """The next batch. `released` slots are to be emptied before it, `admitted` ones made ready."""
+    """The next batch. `released` slots are to be emptied before it."""
 
     chunks: list[Chunk] = field(default_factory=list)
-    admitted: list[Sequence] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
+
+    @property
+    def admitted(self) -> list[Sequence]:
+        """Sequences that begin in this batch; their slots are to be made ready before it."""
+        return [chunk.sequence for chunk in self.chunks if chunk.start == 0]
 
     @property
     def n_tokens(self) -> int:
@@ -76,7 +80,14 @@ class Scheduler:
         self._released: list[int] = []
 
     def check(self, request: Request) -> None:
-        """Raises: ContextError: the prompt leaves no room for a single token of an answer."""
+        """Refuse what cannot be computed.
+
+        Raises:
+            UsageError: the prompt is empty.
+            ContextError: the prompt leaves no room for a single token of an answer.
+        """
+        if not request.tokens:
+            raise UsageError("the prompt has no tokens", hint="give it some text")
         if len(request.tokens) >= self.n_ctx:
             raise ContextError(
                 f"the prompt has {len(request.tokens)} tokens, the context holds {self.n_ctx}",
@@ -87,7 +98,7 @@ class Scheduler:
         """Queue a request.
 
         Raises:
-            ContextError: its prompt does not fit.
+            UsageError, ContextError: as from `check`.
         """
         self.check(request)
         self._waiting.append(request)
@@ -97,11 +108,13 @@ class Scheduler:
         return bool(self._waiting or self._running)
 
     def plan(self) -> Plan:
-        """The next batch: at most `n_batch` tokens."""
-        plan = Plan(released=self._released)
-        self._released = []
+        """The next batch: at most `n_batch` tokens.
+
+        Nothing counts as done before `advance`: a plan that failed is simply made again.
+        """
+        plan = Plan(released=list(self._released))
         while self._waiting and self._free:
-            plan.admitted.append(self._admit(self._waiting.popleft(), self._free.pop(0)))
+            self._admit(self._waiting.popleft(), self._free.pop(0))
         budget = self.n_batch
         decoding_first = sorted(self._running, key=lambda sequence: sequence.n_pending > 1)
         for sequence in decoding_first:
@@ -118,6 +131,7 @@ class Scheduler:
 
     def advance(self, plan: Plan, tokens: Iterable[int]) -> list[Event]:
         """Take the tokens sampled for a plan, in the order of its chunks that asked for one."""
+        del self._released[: len(plan.released)]
         sampled = iter(tokens)
         events: list[Event] = []
         for chunk in plan.chunks:
@@ -128,19 +142,19 @@ class Scheduler:
 
     def abort(self, request_id: str) -> list[Event]:
         """Give a request up; text that was held back comes out."""
-        self._waiting = deque(r for r in self._waiting if r.id != request_id)
-        return [
-            event
-            for sequence in self._running
-            if sequence.request.id == request_id
-            for event in self._finish(sequence, FinishReason.ABORTED)
-        ]
+        for request in self._waiting:
+            if request.id == request_id:
+                self._waiting.remove(request)
+                usage, timings = Usage(len(request.tokens), 0), Timings(prompt=0, generate=0)
+                return [FinishEvent(request_id, FinishReason.ABORTED, usage, timings)]
+        for sequence in self._running:
+            if sequence.request.id == request_id:
+                return list(self._finish(sequence, FinishReason.ABORTED))
+        return []
 
-    def _admit(self, request: Request, slot: int) -> Sequence:
+    def _admit(self, request: Request, slot: int) -> None:
         detokenizer = Detokenizer(request.params.stop)
-        sequence = Sequence(request, slot, detokenizer, list(request.tokens))
-        self._running.append(sequence)
-        return sequence
+        self._running.append(Sequence(request, slot, detokenizer, list(request.tokens)))
 
     def _accept(self, sequence: Sequence, token: int) -> Iterator[Event]:
         if sequence.first_token_at is None:
@@ -161,7 +175,8 @@ class Scheduler:
     def _finish(self, sequence: Sequence, reason: FinishReason) -> Iterator[Event]:
         self._running.remove(sequence)
         self._free.append(sequence.slot)
-        self._released.append(sequence.slot)
+        if sequence.slot not in self._released:  # where a plan with its successor failed
+            self._released.append(sequence.slot)
         text = sequence.detokenizer.flush()
         if text:
             yield TextEvent(sequence.request.id, text)
