@@ -15,12 +15,13 @@ SMALL = 2**26  # bytes; hashing less takes no time worth remembering
 def sha256(path: Path, state_dir: Path) -> str:
     """Hex digest of a file.
 
-    A blob of the Hugging Face cache carries it as its name. For other big files it is remembered
-    in `state_dir` for as long as size and modification time stay the same.
+    A snapshot of the Hugging Face cache links to a blob that carries it as its name. For other
+    big files it is remembered in `state_dir` as long as size and modification time stay the same.
     """
+    # One link only: the blob of a Xet download links on to a file named by another hash.
+    if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", name := path.readlink().name):
+        return name
     path = path.resolve()
-    if re.fullmatch(r"[0-9a-f]{64}", path.name):
-        return path.name
     stat = path.stat()
     if stat.st_size < SMALL:
         return _digest(path)

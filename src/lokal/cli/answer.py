@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -142,6 +143,8 @@ def _answer(
         prompt = _prompt(options, model.format(raw=options.raw), messages, model.context.n_ctx)
         request = new_request(prompt, model.sampling(**options.sampling), options.seed)
         model.check(request)
+        gc.freeze()  # what a start left behind stays, so neither collections nor the exit scan it
+        gc.enable()
         with open_sink(options.output) as sink:
             text, end = _stream(options, model, request, sink)
             if options.json:
