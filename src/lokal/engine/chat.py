@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -45,8 +46,6 @@ def render(
         RefusedError: the template does not take these messages, in its own words.
         LoadError: the template is broken.
     """
-    import jinja2
-
     try:
         return _compile(template).render(
             messages=messages,
@@ -60,10 +59,11 @@ def render(
         raise RefusedError(
             f"the chat template refuses: {error}", hint="change the messages, or use --raw"
         ) from None
-    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+    except Exception as error:  # its code is not ours, so whatever it raises is its own fault
         raise LoadError(
-            f"the chat template is broken: {error}", hint="--raw completes without a template"
-        ) from None
+            f"the chat template is broken: {str(error) or type(error).__name__}",
+            hint="--raw completes without a template",
+        ) from error
 
 
 def render_keeping_system(template: str, messages: Sequence[Message], **kwargs: Any) -> str:
@@ -72,17 +72,22 @@ def render_keeping_system(template: str, messages: Sequence[Message], **kwargs: 
     Some templates raise on a system message (Mistral 7B v0.1, Mixtral), some skip it; it is then
     put in front of the first user message, as their makers advise.
     """
-    system = [str(m["content"]) for m in messages if m["role"] == "system"]
+    if not _shows_system(template, messages, **kwargs):
+        messages = merge_system(messages)
+    return render(template, messages, **kwargs)
+
+
+def _shows_system(template: str, messages: Sequence[Message], **kwargs: Any) -> bool:
+    """Whether all system texts come out; asked with a text that stands nowhere else."""
+    n_system: int = sum(m["role"] == "system" for m in messages)
+    if not n_system:
+        return True
+    mark = os.urandom(8).hex()
+    probe = [{**m, "content": mark} if m["role"] == "system" else m for m in messages]
     try:
-        text = render(template, messages, **kwargs)
+        return render(template, probe, **kwargs).count(mark) >= n_system
     except RefusedError:
-        if not system:
-            raise
-        return render(template, merge_system(messages), **kwargs)
-    # Templates trim, so compare without the surrounding space.
-    if all(content.strip() in text for content in system):
-        return text
-    return render(template, merge_system(messages), **kwargs)
+        return False
 
 
 def merge_system(messages: Sequence[Message]) -> list[Message]:

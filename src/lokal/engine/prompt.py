@@ -19,8 +19,8 @@ class Tokenizer(Protocol):
     def eos_text(self) -> str:
         """How EOS is spelled; empty if there is none."""
 
-    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
-        """Token ids of a text."""
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text, with BOS in front where the vocabulary wants it."""
 
 
 class Prompt(NamedTuple):
@@ -47,14 +47,14 @@ class PromptFormat(NamedTuple):
         """
         if self.template is None:
             text = "\n\n".join(str(message["content"]) for message in messages)
-            return Prompt(text, tuple(self.tokenizer.tokenize(text, add_special=True)))
+            return Prompt(text, tuple(self.tokenizer.tokenize(text)))
         text = render_keeping_system(
             self.template,
             messages,
             bos_token=self.tokenizer.bos_text,
             eos_token=self.tokenizer.eos_text,
         )
-        return Prompt(text, tuple(self.tokenizer.tokenize(text, add_special=False)))
+        return Prompt(text, tuple(self.tokenizer.tokenize(text)))
 
     def fit(self, messages: Sequence[Message], n_tokens: int) -> Prompt:
         """Like `build`, cutting the longest message from its front until `n_tokens` hold it all.

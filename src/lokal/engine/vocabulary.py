@@ -5,6 +5,10 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+from lokal.errors import UsageError
+
+MAX_TEXT = 2**31 - 1  # bytes; llama.cpp counts them in 32 bits
+
 
 class Vocabulary:
     """`lib` is the ctypes module of llama.cpp, `model` a native handle that outlives this."""
@@ -32,7 +36,7 @@ class Vocabulary:
         return self._text(self._lib.llama_vocab_eos(self._vocab))
 
     def _text(self, token: int) -> str:
-        if token < 0:
+        if not 0 <= token < self.n_tokens:  # none, or a default that this vocabulary lacks
             return ""
         text: bytes = self._lib.llama_vocab_get_text(self._vocab, token)
         return text.decode("utf-8", "replace")
@@ -53,24 +57,38 @@ class Vocabulary:
             return self.piece(token)
         return self._buffer.raw[:n]
 
-    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
+    def tokenize(self, text: str) -> list[int]:
         """Tokens of a text in which the names of special tokens stand for these.
 
-        `add_special` adds what the vocabulary wants around a plain text (BOS, EOS); a rendered
-        chat has it already, but for templates that leave BOS to the runtime.
+        BOS stands in front where the vocabulary wants it, once, even if the text spells it out.
+        EOS is never added: the text is to be continued.
+
+        Raises:
+            UsageError: the text cannot be written as bytes, or is longer than 2 GB.
         """
-        data = text.encode("utf-8", "surrogateescape")
+        data = _encode(text)
         room = len(data) + 16  # no token is shorter than a byte
         tokens = (self._lib.llama_token * room)()
-        n = self._lib.llama_tokenize(self._vocab, data, len(data), tokens, room, add_special, True)
+        n = self._lib.llama_tokenize(self._vocab, data, len(data), tokens, room, False, True)
         if n < 0:
             tokens = (self._lib.llama_token * -n)()
-            n = self._lib.llama_tokenize(
-                self._vocab, data, len(data), tokens, -n, add_special, True
-            )
+            n = self._lib.llama_tokenize(self._vocab, data, len(data), tokens, -n, False, True)
         result: list[int] = tokens[:n]
-        if not add_special and self._lib.llama_vocab_get_add_bos(self._vocab):
+        if self._lib.llama_vocab_get_add_bos(self._vocab):
             bos = self._lib.llama_vocab_bos(self._vocab)
             if bos >= 0 and result[:1] != [bos]:
                 result.insert(0, bos)
         return result
+
+
+def _encode(text: str) -> bytes:
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"the prompt holds U+{ord(text[error.start]):04X}, half a character",
+            hint="mend the program that wrote it",
+        ) from None
+    if len(data) > MAX_TEXT:
+        raise UsageError(f"the prompt has {len(data)} bytes", hint="shorten it")
+    return data
