@@ -40,6 +40,9 @@ def _native() -> tuple[Any, NativeLog]:
     removed at once, so that a later `import llama_cpp` by somebody else gets the real one.
     """
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort would start a debugger
+    # GNU OpenMP lets threads spin for milliseconds at each barrier. When other programs want the
+    # cores too, that is what they spin away: a hundred times the work on a small model.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     name = "llama_cpp"
     if name in sys.modules:
         lib = importlib.import_module(f"{name}.llama_cpp")
@@ -60,6 +63,12 @@ def _native() -> tuple[Any, NativeLog]:
     lib.llama_backend_init()
     log.callback = callback
     return lib, log
+
+
+def check_threads(count: int) -> None:
+    """Raises: UsageError: llama.cpp cannot take so many threads, or so few."""
+    if not 1 <= count <= MAX_THREADS:
+        raise UsageError(f"{count} threads", hint=f"give -t a number from 1 to {MAX_THREADS}")
 
 
 @contextmanager
@@ -162,10 +171,7 @@ class LlamaContext:
     def __init__(
         self, model: LlamaModel, interrupt: Interrupt, *, n_ctx: int, n_slots: int, n_threads: int
     ) -> None:
-        if not 1 <= n_threads <= MAX_THREADS:
-            raise UsageError(
-                f"{n_threads} threads", hint=f"give -t a number from 1 to {MAX_THREADS}"
-            )
+        check_threads(n_threads)
         self._lib, self._log, self._vocabulary = model.lib, model.log, model.vocabulary
         self._interrupt = interrupt
         self._samplers: dict[int, Any] = {}
