@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -13,7 +13,7 @@ from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import LlamaContext, LlamaModel
+from lokal.engine.llama import MAX_THREADS, LlamaContext, LlamaModel, check_threads
 from lokal.engine.prompt import Prompt, PromptFormat
 from lokal.engine.request import (
     MAX_SEED,
@@ -69,6 +69,17 @@ class LoadOptions(NamedTuple):
             raise UsageError(f"--gpu-layers {text}", hint="give auto, all, or a number from 0 on")
         return int(text)
 
+    def native_threads(self) -> int:
+        """The number for llama.cpp.
+
+        Raises:
+            UsageError: out of range.
+        """
+        if self.threads is None:
+            return min(usable_cores(), MAX_THREADS)
+        check_threads(self.threads)
+        return self.threads
+
 
 class Model:
     """Weights in memory and a context to run them in; use it as a context manager, or `close` it.
@@ -92,7 +103,7 @@ class Model:
         start = time.perf_counter()
         self.weights = weights
         self.context = choose_context(weights, options)
-        gpu_layers = options.native_gpu_layers()
+        gpu_layers, n_threads = options.native_gpu_layers(), options.native_threads()
         self._native = LlamaModel(weights.path, interrupt, gpu_layers=gpu_layers)
         try:
             self._context = LlamaContext(
@@ -100,7 +111,7 @@ class Model:
                 interrupt,
                 n_ctx=self.context.n_ctx,
                 n_slots=1,
-                n_threads=usable_cores() if options.threads is None else options.threads,
+                n_threads=n_threads,
             )
         except BaseException:
             self._native.close()
@@ -141,6 +152,8 @@ class Model:
     ) -> Iterator[str]:
         """Yield the answer piece by piece as the model writes it.
 
+        Leaving the loop ends the answer. Of two streams at once, the second waits for the first.
+
         Args:
             prompt: the user's words, or a whole conversation as OpenAI-style messages.
             system: what goes before the conversation.
@@ -172,10 +185,10 @@ class Model:
         text = ""
         for event in self.events(request, raw=raw):
             if isinstance(event, TextEvent):
-                text += event.text
+                text += printable(event.text)
             else:
                 end = event
-        return Completion(printable(text), end.reason, end.usage, end.timings, request.seed)
+        return Completion(text, end.reason, end.usage, end.timings, request.seed)
 
     def sampling(self, **changes: Any) -> SamplingParams:
         """The model's recommended sampling with some fields changed.
@@ -186,7 +199,13 @@ class Model:
         return replace(self.weights.sampling, **changes)
 
     def format(self, *, raw: bool = False) -> PromptFormat:
-        """How to turn messages into tokens for this model."""
+        """How to turn messages into tokens for this model.
+
+        Raises:
+            ValueError: the model is closed.
+        """
+        if not self._native.native:
+            raise ValueError("the model is closed")
         return PromptFormat(self._native.vocabulary, None if raw else self.weights.template)
 
     def check(self, request: Request) -> None:
@@ -210,8 +229,7 @@ class Model:
         seed: int | None,
         sampling: dict[str, Any],
     ) -> Request:
-        messages = conversation(prompt, system)
-        built = self.format(raw=raw).build(messages)
+        built = self.format(raw=raw).build(conversation(prompt, system))
         return new_request(built, self.sampling(**sampling), seed)
 
 
@@ -221,10 +239,22 @@ def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:
 
 
 def conversation(prompt: str | Sequence[Message], system: str | None = None) -> list[Message]:
-    """Messages out of what the user gave."""
+    """Messages out of what the user gave.
+
+    Raises:
+        UsageError: there are none, or one of them has no role or no text.
+    """
     turns: list[Message] = (
         [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     )
+    if not turns:
+        raise UsageError("a conversation without messages", hint="give at least one")
+    for number, turn in enumerate(turns, 1):
+        for key in ("role", "content"):
+            if not isinstance(turn, Mapping) or not isinstance(turn.get(key), str):
+                raise UsageError(
+                    f"message {number} has no {key}", hint="give each a role and a content, as text"
+                )
     return [{"role": "system", "content": system}, *turns] if system else turns
 
 

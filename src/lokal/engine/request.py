@@ -51,6 +51,8 @@ class SamplingParams:
         _check("repeat_penalty", self.repeat_penalty, 0.01, 100)
         if self.max_tokens is not None:
             _check("max_tokens", self.max_tokens, 1, 2**31 - 1)
+        if isinstance(self.stop, str):
+            raise UsageError("stop is one text, not several", hint="put it into a tuple")
         if not all(self.stop):
             raise UsageError("an empty stop text", hint="leave it out, or give a text")
 

@@ -31,6 +31,7 @@ def choose(header: Header, limit: int, asked: int | None, available: int | None)
     """
     if asked is not None:
         return _asked(header, limit, asked, available)
+    limit = min(limit, MAX_CONTEXT)
     if available is None:
         return Context(limit)
     room = max(0, available - header.weights_bytes) // 2
@@ -48,10 +49,10 @@ def _asked(header: Header, limit: int, asked: int, available: int | None) -> Con
             f"a context of {asked} tokens", hint=f"give -c a number from 2 to {MAX_CONTEXT}"
         )
     if available is not None and header.kv_bytes(asked) > available:
-        need, have = header.kv_bytes(asked) / 1e9, available / 1e9
+        need, have, most = header.kv_bytes(asked) / 1e9, available / 1e9, _most(header, available)
         raise SpaceError(
             f"a context of {asked} tokens needs {need:.1f} GB of memory, {have:.1f} GB are free",
-            hint=f"-c {_most(header, available)} fits",
+            hint=f"-c {most} fits" if most else "free some memory, or choose a smaller model",
         )
     if asked > limit:
         return Context(asked, f"the context of {asked} tokens is beyond the model's {limit}")

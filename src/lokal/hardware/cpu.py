@@ -40,6 +40,6 @@ def _quota(cgroup: Path) -> int | None:
             period = (cgroup / "cpu/cpu.cfs_period_us").read_text().strip()
         except OSError:
             return None
-    if not quota.isdigit() or not period.isdigit():  # "max", or -1: no limit
+    if not (quota.isdigit() and period.isdigit() and int(period)):  # "max", or -1: no limit
         return None
     return max(1, round(int(quota) / int(period)))

@@ -43,12 +43,9 @@ def _from_cgroup(cgroup: Path) -> int | None:
             limit = int((cgroup / limit_name).read_text())
             used = int((cgroup / used_name).read_text())
             stat = (cgroup / limit_name).with_name("memory.stat").read_text()
+            counts = dict(line.split(maxsplit=1) for line in stat.splitlines())
+            cache = sum(int(counts.get(key, 0)) for key in ("active_file", "inactive_file"))
         except (OSError, ValueError):  # absent, or "max"
             continue
-        cache = sum(
-            int(value)
-            for key, value in (line.split() for line in stat.splitlines())
-            if key in {"active_file", "inactive_file"}
-        )
         return max(0, limit - used + cache)
     return None
