@@ -48,13 +48,18 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         dirs = PlatformDirs("lokal", appauthor=False)
         config_dir = config_dir or dirs.user_config_dir
         state_dir = state_dir or dirs.user_state_dir
-    config = Path(config_dir).expanduser()
+    config = expand(config_dir)
     return Settings(
         config_dir=config,
-        state_dir=Path(state_dir).expanduser(),
+        state_dir=expand(state_dir),
         offline=_is_on(env.get("LOKAL_OFFLINE")) or _is_on(env.get("HF_HUB_OFFLINE")),
         options=_read(config / "config.toml"),
     )
+
+
+def expand(path: str) -> Path:
+    """A path as the user wrote it, with ~ and ~NAME resolved; an unknown NAME stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's own raises RuntimeError
 
 
 def _is_on(value: str | None) -> bool:

@@ -9,8 +9,16 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lokal import settings
-from lokal.cli.output import Sink, note, open_sink, show_error, write_json, write_lines
-from lokal.cli.prompt_input import PromptSource
+from lokal.cli.output import (
+    Sink,
+    note,
+    open_sink,
+    plain,
+    show_error,
+    write_json,
+    write_lines,
+)
+from lokal.cli.prompt_input import PromptSource, check_text
 from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
 from lokal.engine.interrupt import Interrupt
@@ -73,6 +81,7 @@ def execute(options: RunOptions) -> int:
     options.load.native_gpu_layers()
     if options.seed is not None:
         check_seed(options.seed)
+    check_text(options.system or "", "the system message")
     messages = conversation(options.prompt.read(options.say), options.system)
     surroundings = settings.load()
     if options.offline:
@@ -129,7 +138,8 @@ def _show(options: RunOptions, weights: Weights, messages: Sequence[Message]) ->
     if options.json:
         write_json({**result, "prompt": printable(prompt.text)})
     else:
-        write_lines([*(f"{name:<15} {value}" for name, value in result.items()), "", prompt.text])
+        settings_lines = [f"{name:<15} {plain(value)}" for name, value in result.items()]
+        write_lines([*settings_lines, "", prompt.text])
     return 0
 
 

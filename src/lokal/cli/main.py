@@ -8,14 +8,16 @@ import gc
 # twentieth of a start. `llm run` switches the collector on again once everything is loaded.
 gc.disable()
 
+import signal
 import sys
+import traceback
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from lokal import __version__
 from lokal.cli import ls, models, run, show
-from lokal.cli.output import ReaderGone, note, show_error, silence_stdout
+from lokal.cli.output import ReaderGone, note, show_error, silence_stdout, write_lines
 from lokal.errors import LokalError, UsageError
 
 EXIT_BUG, EXIT_INTERRUPTED, EXIT_READER_GONE = 1, 130, 141
@@ -43,7 +45,7 @@ app.command()(models.models)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"lokal {__version__}")
+        write_lines([f"lokal {__version__}"])
         raise typer.Exit
 
 
@@ -57,84 +59,125 @@ def introduce(
 ) -> None:
     """Run open-weight language models on this machine."""
     if context.invoked_subcommand is None:
-        typer.echo(INTRODUCTION, nl=False)
+        write_lines([INTRODUCTION])
 
 
 def main() -> NoReturn:
     """Entry point of `llm` and `lokal`."""
-    sys.exit(_exit_code(sys.argv[1:]))
+    code = _exit_code(sys.argv[1:])
+    # All is written and told; neither a late Ctrl-C nor a last flush may add to it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    silence_stdout()
+    sys.exit(code)
 
 
 def _exit_code(arguments: list[str]) -> int:
     # Looked up in the raw arguments, because the command line itself may be what is wrong.
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    as_json, debug = "--json" in options, "--debug" in options
     try:
         try:
-            return _invoke(arguments)
-        except LokalError as error:
-            if debug:
-                raise
-            show_error(error, as_json=as_json)
-            return error.exit_code
+            return _invoke(arguments, options)
+        except ReaderGone:
+            raise
+        except Exception as error:
+            if "--debug" in options:
+                for line in traceback.format_exc().splitlines():
+                    note(line)
+            known = error if isinstance(error, LokalError) else _bug(error)
+            show_error(known, as_json="--json" in options)
+            return known.exit_code
     except ReaderGone:
-        silence_stdout()
         return EXIT_READER_GONE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except Exception as error:
-        if debug:
-            raise
-        note(f"error: a bug in lokal: {type(error).__name__}: {error}")
-        note("hint: please report it, with the traceback that --debug shows")
-        return EXIT_BUG
 
 
-def _invoke(arguments: list[str]) -> int:
-    command = typer.main.get_command(app)
+def _bug(error: Exception) -> LokalError:
+    return LokalError(
+        f"a bug in lokal: {type(error).__name__}: {error}",
+        hint="please report it, with the traceback that --debug shows",
+    )
+
+
+def _invoke(arguments: list[str], options: list[str]) -> int:
+    command: Any = typer.main.get_command(app)
+    # Help must not depend on a file that may be what one needs help with.
+    needs_config = arguments and not {"--help", "--version"}.intersection(options)
     try:
         result = command.main(
-            arguments, "llm", standalone_mode=False, default_map=_defaults(command)
+            arguments,
+            "llm",
+            standalone_mode=False,
+            default_map=_defaults(command) if needs_config else None,
         )
     except typer.TyperException as error:
         raise UsageError(
-            error.format_message().replace("\n", " "), hint=_help_hint(error)
+            error.format_message().replace("\n", " "), hint=_hint(error, command, arguments)
         ) from None
     except typer.Abort:
         return EXIT_INTERRUPTED
+    except SystemExit as end:
+        # Typer's own output (help, completion) ends like this when its reader went away.
+        if isinstance(end.__context__, BrokenPipeError):
+            raise ReaderGone from None
+        raise
     return result if isinstance(result, int) else 0
 
 
-def _help_hint(error: typer.TyperException) -> str:
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context else "llm"
-    if "unexpected extra argument" in error.message and path.endswith(" run"):
+def _hint(error: typer.TyperException, command: Any, arguments: list[str]) -> str:
+    """Where the wrong value came from, or which help page to read."""
+    context: Any = getattr(error, "ctx", None)
+    option: Any = getattr(error, "param", None)
+    source = context.get_parameter_source(option.name) if context and option else None
+    if source and source.name == "ENVIRONMENT":
+        return f"it comes from the environment variable {option.envvar}"
+    if source and source.name == "DEFAULT_MAP":
+        return f"it comes from {option.name} in config.toml"
+    verb = next((f"llm {word}" for word in arguments if word in command.commands), "llm")
+    if "unexpected extra argument" in error.message and verb == "llm run":
         return "put the whole prompt in quotes"
-    return f"{path} --help lists what there is"
+    return f"{verb} --help lists what there is"
 
 
 def _defaults(command: Any) -> dict[str, dict[str, Any]]:
     """config.toml as defaults per verb; a table of a verb's name wins over the top level.
 
     Raises:
-        UsageError: an option that no verb has.
+        UsageError: an option that no verb has, or a table where a value belongs.
     """
     from lokal import settings
 
     options = dict(settings.load().options)
+    # What the environment cannot set, such as --json, config.toml cannot set either.
     verbs = {
-        name: {p.name for p in verb.params if p.param_type_name == "option"}
+        name: {param.name: param for param in verb.params if getattr(param, "envvar", None)}
         for name, verb in command.commands.items()
     }
     tables = {name: options.pop(name) for name in verbs if isinstance(options.get(name), dict)}
-    known = set[str]().union(*verbs.values())
+    known = {name for params in verbs.values() for name in params}
     wrong = [key for key in options if key not in known]
     wrong += [f"{n}.{key}" for n, table in tables.items() for key in table if key not in verbs[n]]
     if wrong:
         raise UsageError(
-            f"config.toml sets {wrong[0]!r}, which is no option", hint="options: --help, without --"
+            f"config.toml sets {wrong[0]!r}, which it cannot",
+            hint="it sets the options of --help but json and debug, with _ for -, as in max_tokens",
         )
     return {
-        name: {key: value for key, value in options.items() if key in params} | tables.get(name, {})
+        name: {
+            key: _typed(params[key], value)
+            for key, value in {**options, **tables.get(name, {})}.items()
+            if key in params
+        }
         for name, params in verbs.items()
     }
+
+
+def _typed(option: Any, value: Any) -> str | list[str]:
+    """A value of config.toml as one would type it, so that it is checked just like that."""
+    values = value if isinstance(value, list) and option.multiple else [value]
+    if any(isinstance(item, list | dict) for item in values):
+        raise UsageError(
+            f"config.toml gives {option.name} a list or a table", hint="give it a single value"
+        )
+    texts = [str(item) for item in values]
+    return texts if option.multiple else texts[0]

@@ -1,7 +1,7 @@
 """The options that verbs share, declared once.
 
-Every option can also be set by an environment variable, LOKAL_ and its name (LOKAL_TEMP), and
-by its name in config.toml; a flag wins over both.
+Nearly every option can also be set by an environment variable, LOKAL_ and its name (LOKAL_TEMP),
+and by its name in config.toml; a flag wins over both.
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ import typer
 def _complete_model(incomplete: str) -> list[str]:
     from lokal import settings
     from lokal.catalog.registry import Registry
+    from lokal.errors import LokalError
 
-    return [n for n in Registry.load(settings.load()).names() if n.startswith(incomplete)]
+    try:
+        names = Registry.load(settings.load()).names()
+    except LokalError:  # a broken file of the user's; no place to say so while they type
+        return []
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def _option(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 - Typer's own name for it
@@ -85,7 +90,12 @@ FailOnLength = Annotated[
 Output = Annotated[
     str | None, _option("-o", "--output", help="Write to this file, not to standard output.")
 ]
-Json = Annotated[bool, _option("--json", help="Print one JSON value.")]
+# The next two shape errors too, even those of the environment and config.toml, which therefore
+# cannot set them.
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value.", show_default=False)]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show a traceback with every error.", show_default=False)
+]
 Quiet = Annotated[bool, _option("-q", "--quiet", help="Nothing on standard error but errors.")]
 Verbose = Annotated[
     int,
@@ -97,4 +107,3 @@ DryRun = Annotated[
     bool, _option("--dry-run", help="Show the rendered prompt and the settings; generate nothing.")
 ]
 Offline = Annotated[bool, _option("--offline", help="Never use the network.")]
-Debug = Annotated[bool, _option("--debug", help="Show a traceback with every error.")]

@@ -7,10 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, BinaryIO
 
+from lokal.engine.detokenizer import printable
 from lokal.errors import LokalError, SpaceError, UsageError
+from lokal.settings import expand
 
 
 class ReaderGone(Exception):  # noqa: N818 - not an error: the reader has seen enough
@@ -45,10 +46,20 @@ class Sink:
         self._newlines = 0
         self._put(b"\n")
 
+    def close(self) -> None:
+        """Close the file; some file systems tell only now that they are full."""
+        with self._failures_told():
+            self._file.close()
+
     def _put(self, data: bytes) -> None:
-        try:
+        with self._failures_told():
             self._file.write(data)
             self._file.flush()
+
+    @contextlib.contextmanager
+    def _failures_told(self) -> Iterator[None]:
+        try:
+            yield
         except BrokenPipeError:
             raise ReaderGone from None
         except OSError as error:
@@ -63,25 +74,33 @@ def open_sink(path: str | None) -> Iterator[Sink]:
     """Standard output, or the file that -o names.
 
     Raises:
-        UsageError: the file cannot be opened for writing.
+        UsageError: standard output is closed, or the file cannot be opened for writing.
     """
     if path is None or path == "-":
+        if sys.stdout is None:
+            raise UsageError("standard output is closed", hint="write to a file with -o")
         yield Sink(sys.stdout.buffer, "standard output")
         return
     try:
-        file = Path(path).expanduser().open("wb")
+        file = expand(path).open("wb")
     except OSError as error:
         raise UsageError(
             f"cannot write to {path}: {error.strerror}", hint="choose another file with -o"
         ) from None
-    with file:
-        yield Sink(file, path)
+    sink = Sink(file, path)
+    try:
+        yield sink
+    except BaseException:
+        with contextlib.suppress(OSError):  # what it could not write has been told
+            file.close()
+        raise
+    sink.close()
 
 
 def write_json(value: Any, sink: Sink | None = None) -> None:
     """One JSON value on one line, and nothing else."""
     with contextlib.nullcontext(sink) if sink else open_sink(None) as sink:
-        sink.write(json.dumps(value, ensure_ascii=False))
+        sink.write(printable(json.dumps(value, ensure_ascii=False)))
         sink.end()
 
 
@@ -96,30 +115,52 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as aligned columns; the first row is the header."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        visible("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
         for row in rows
     ]
+
+
+def visible(text: str) -> str:
+    """The text on one line and harmless to a terminal: control characters are spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def plain(value: Any) -> str:
+    """A value as people read it."""
+    if value is None or value == ():
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:g}" for name, number in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(map(repr, value))
+    return visible(str(value))
 
 
 def note(text: str) -> None:
     """One line on standard error."""
     # The stream can be closed, or its reader gone; neither may cost the answer.
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
+        sys.stderr.write(visible(text) + "\n")
         sys.stderr.flush()
 
 
 def show_error(error: LokalError, *, as_json: bool) -> None:
     """An error for people on standard error, and for scripts on standard output."""
     if as_json:
-        write_json({"error": error.as_dict()})
+        # Where nothing can be written to standard output, standard error and exit code must do.
+        with contextlib.suppress(LokalError):
+            write_json({"error": error.as_dict()})
     note(f"error: {error.message}")
     note(f"hint: {error.hint}")
 
 
 def silence_stdout() -> None:
-    """Let the interpreter's last flush go nowhere, after the reader went away."""
-    with contextlib.suppress(OSError):
+    """Let the interpreter's last flush go nowhere; what it could write has failed before."""
+    with contextlib.suppress(OSError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

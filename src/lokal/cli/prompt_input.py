@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lokal.errors import UsageError
+from lokal.settings import expand
 
 MAX_BYTES = 64 * 2**20  # more than any context holds; an endless pipe must end somewhere
 SILENCE = 2.0  # seconds that a pipe may stay silent before we say that we wait for it
@@ -30,8 +31,8 @@ class PromptSource(NamedTuple):
         """
         argument = self.argument
         if argument is not None:
-            _check_argument(argument)
-        files = [_read_file(Path(name).expanduser()) for name in self.files]
+            check_text(argument, "the prompt")
+        files = [_read_file(expand(name)) for name in self.files]
         piped = "" if self.no_stdin or _is_terminal(argument) else _read_stdin(say)
         if argument == "-":
             argument = None
@@ -51,12 +52,13 @@ def _is_terminal(argument: str | None) -> bool:
     return sys.stdin is None or (sys.stdin.isatty() and argument != "-")
 
 
-def _check_argument(argument: str) -> None:
+def check_text(argument: str, name: str) -> None:
+    """Raises: UsageError: an argument that is not UTF-8."""
     try:
         argument.encode()
     except UnicodeEncodeError:  # Python hands undecodable arguments on as lone surrogates
         raise UsageError(
-            "the prompt is not valid UTF-8", hint="convert it, for example with iconv"
+            f"{name} is not valid UTF-8", hint="convert it, for example with iconv"
         ) from None
 
 
@@ -73,7 +75,7 @@ def _read_file(path: Path) -> str:
 def _read_stdin(say: Callable[[str], object]) -> str:
     """All of standard input; after a silent moment says that it waits."""
     notice = threading.Timer(
-        SILENCE, say, ["waiting for standard input (an open pipe); --no-stdin does not read it"]
+        SILENCE, say, ["note: waiting for standard input, an open pipe; --no-stdin ignores it"]
     )
     notice.daemon = True
     notice.start()
@@ -84,7 +86,7 @@ def _read_stdin(say: Callable[[str], object]) -> str:
             data += chunk
     except OSError as error:
         raise UsageError(
-            f"cannot read standard input: {error.strerror}", hint="--no-stdin does not read it"
+            f"cannot read standard input: {error.strerror}", hint="--no-stdin ignores it"
         ) from None
     finally:
         notice.cancel()

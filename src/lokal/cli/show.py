@@ -21,7 +21,7 @@ def show(
 ) -> None:
     """Show a model's licence, origin, architecture and sampling."""
     from lokal import gguf, settings
-    from lokal.cli.output import write_json, write_lines
+    from lokal.cli.output import plain, write_json, write_lines
     from lokal.weights import Weights, find, local_path
 
     surroundings = settings.load()
@@ -39,10 +39,12 @@ def show(
     if json:
         write_json(facts)
         return
-    # A template has many lines; `--json` and `run --dry-run` show it.
-    facts["template"] = "yes" if facts.get("template") else "none"
+    # A template has many lines; `--json` and `run --dry-run` show it. Without the file nobody
+    # knows that there is none.
+    if path or facts.get("template"):
+        facts["template"] = "yes" if facts["template"] else "none"
     facts["path"] = facts["path"] or "not on this machine"
-    write_lines([f"{k:<18} {_text(v)}" for k, v in facts.items() if v is not None])
+    write_lines([f"{k:<18} {plain(v)}" for k, v in facts.items() if v not in (None, {})])
 
 
 def _from_registry(entry: Entry) -> dict[str, Any]:
@@ -82,11 +84,3 @@ def _from_file(weights: Weights) -> dict[str, Any]:
         "sampling": {name: params[name] for name in SAMPLING},
     }
     return facts if weights.entry else {"title": header.name, "license": header.license, **facts}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {number:g}" for name, number in value.items())
-    return str(value)
