@@ -21,7 +21,7 @@ import numpy.typing as npt
 BLOCKS, WIDTH, HEADS, KV_HEADS, FEED_FORWARD, VOCABULARY = 22, 2048, 32, 4, 5632, 32_000
 CONTEXT = 2048
 
-_WORDS = """
+WORDS = """
 the of and to in is that for it as was with be by on not he his but at are this have from they
 which one you had her all she there would their we him been has when who will more no if out so
 said what up its about into than them can only other new some could time these two may then do
@@ -114,7 +114,7 @@ def _pieces() -> Iterator[str]:
 
 
 def _words() -> Iterator[str]:
-    yield from (f"▁{word}" for word in _WORDS.split())
+    yield from (f"▁{word}" for word in WORDS.split())
     syllables = [a + b for a in "bcdfghjklmnprstvwz" for b in "aeiou"]
     for count in (2, 3):
         for parts in itertools.product(syllables, repeat=count):

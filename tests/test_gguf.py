@@ -300,6 +300,7 @@ _FATAL = {
     "no heads": {"llama.attention.head_count": 0},
     "heads that do not divide": {"llama.attention.head_count_kv": 3},
     "keys unlike values": {"llama.attention.value_length": 8},
+    "keys of no length": {"llama.attention.key_length": 0, "llama.attention.value_length": 0},
     "an odd rotation": {"llama.rope.dimension_count": 15},
     "more experts in use than there are": {"llama.expert_used_count": 1},
     "no experts in use": {"llama.expert_count": 8},

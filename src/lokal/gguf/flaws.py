@@ -89,6 +89,9 @@ def _attention(header: Header) -> Iterator[str]:
         or (plain and not key == value == (key if rotation is None else rotation))
     ):
         yield f"heads of length {key} and {value} with {rotation} rotated"
+    width = header.embedding_length
+    if header.architecture == "grok" and any(count * key != width for count in heads):
+        yield f"heads {heads} of length {key} in a width of {width}"
     if rotation is not None and (rotation < 0 or rotation % 2):
         yield f"rope.dimension_count of {rotation}"
 

@@ -264,4 +264,5 @@ class Header:
     def _head_length(self, key: str) -> int:
         heads = next((count for count in self.head_counts if count), 0)
         default = (self.embedding_length or 0) // heads if heads > 0 else 0
-        return self.integer(self.own(key)) or default
+        length = self.integer(self.own(key))
+        return default if length is None else length
