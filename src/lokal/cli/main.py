@@ -17,7 +17,7 @@ import typer
 
 from lokal import __version__
 from lokal.cli import ls, models, run, show
-from lokal.cli.output import ReaderGone, note, show_error, silence_stdout, write_lines
+from lokal.cli.output import ReaderGone, note, show_error, silence, write_lines
 from lokal.errors import LokalError, UsageError
 
 EXIT_BUG, EXIT_INTERRUPTED, EXIT_READER_GONE = 1, 130, 141
@@ -67,7 +67,7 @@ def main() -> NoReturn:
     code = _exit_code(sys.argv[1:])
     # All is written and told; neither a late Ctrl-C nor a last flush may add to it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    silence_stdout()
+    silence()
     sys.exit(code)
 
 

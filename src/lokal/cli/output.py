@@ -158,10 +158,11 @@ def show_error(error: LokalError, *, as_json: bool) -> None:
     note(f"hint: {error.hint}")
 
 
-def silence_stdout() -> None:
-    """Let the interpreter's last flush go nowhere; what it could write has failed before."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def silence() -> None:
+    """Let the interpreter's last flush go nowhere; what it would write has failed before."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def human_bytes(n: int) -> str:
