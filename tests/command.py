@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,10 +141,18 @@ def finish(process: subprocess.Popen[bytes]) -> Result:
 
 
 class Terminal:
-    """A pseudo-terminal: `slave` goes to a process, `read` gives what came out at the other end."""
+    """A pseudo-terminal, and a person at it."""
 
     def __init__(self) -> None:
         self._master, self.slave = pty.openpty()
+
+    @property
+    def streams(self) -> dict[str, Any]:
+        """Arguments of `Llm.start` that put a process at this terminal, keys and signals too."""
+        return {
+            **dict.fromkeys(("stdin", "stdout", "stderr"), self.slave),
+            "preexec_fn": partial(os.login_tty, self.slave),
+        }
 
     def __enter__(self) -> Terminal:
         return self

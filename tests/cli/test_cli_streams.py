@@ -19,11 +19,9 @@ def on_terminal(
     llm: Llm, *args: Path | str, env: dict[str, str] | None = None
 ) -> tuple[bytes, int]:
     """What a process with all three streams on one terminal shows, and its exit code."""
-    with Terminal() as terminal:
-        streams = {"stdin": terminal.slave, "stdout": terminal.slave, "stderr": terminal.slave}
-        with llm.start(*args, **streams, env=env) as process:
-            code = process.wait(60)
-            return terminal.drain(), code
+    with Terminal() as terminal, llm.start(*args, **terminal.streams, env=env) as process:
+        code = process.wait(60)
+        return terminal.drain(), code
 
 
 def test_the_bytes_are_the_same_everywhere(llm: Llm, llama: Path) -> None:

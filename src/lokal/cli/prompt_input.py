@@ -90,6 +90,7 @@ def _read_stdin(say: Callable[[str], object]) -> str:
         ) from None
     finally:
         notice.cancel()
+        notice.join()  # a thread in the middle of a write aborts an interpreter that ends
     return _decode(bytes(data), "standard input")
 
 

@@ -1,0 +1,144 @@
+"""The verbs of `llm`, and how its arguments, the environment and config.toml reach them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from lokal import __version__
+from lokal.cli import ls, models, run, show
+from lokal.cli.output import ReaderGone, write_lines
+from lokal.errors import UsageError
+
+INTRODUCTION = """\
+llm runs open-weight language models on this machine.
+
+  llm run tiny "Tell me a story about a fox"     the built-in model, no download
+  git diff | llm run mistral "Review: {}"        a pipe; weights are fetched once
+  llm models                                     what there is to choose from
+
+llm --help lists every verb, llm run --help every option.
+"""
+
+# No rich in help and errors: it takes longer to import than everything else together.
+app = typer.Typer(
+    name="llm", rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True
+)
+app.command()(run.run)
+app.command()(ls.ls)
+app.command("list", hidden=True)(ls.ls)
+app.command()(show.show)
+app.command()(models.models)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        write_lines([f"lokal {__version__}"])
+        raise typer.Exit
+
+
+@app.callback()
+def introduce(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Run open-weight language models on this machine."""
+    if context.invoked_subcommand is None:
+        write_lines([INTRODUCTION])
+
+
+def invoke(arguments: list[str], options: list[str]) -> int:
+    """Run the verb that the arguments name; returns the exit code.
+
+    `options` are the arguments before a `--`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+        ReaderGone: nobody reads standard output.
+        LokalError: what the verb raises, and UsageError for a wrong command line.
+    """
+    command: Any = typer.main.get_command(app)
+    # Help must not depend on a file that may be what one needs help with.
+    needs_config = arguments and not {"--help", "--version"}.intersection(options)
+    try:
+        result = command.main(
+            arguments,
+            "llm",
+            standalone_mode=False,
+            default_map=_defaults(command) if needs_config else None,
+        )
+    except typer.TyperException as error:
+        raise UsageError(
+            error.format_message().replace("\n", " "), hint=_hint(error, command, arguments)
+        ) from None
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except SystemExit as end:
+        # Typer's own output (help, completion) ends like this when its reader went away.
+        if isinstance(end.__context__, BrokenPipeError):
+            raise ReaderGone from None
+        raise
+    return result if isinstance(result, int) else 0
+
+
+def _hint(error: typer.TyperException, command: Any, arguments: list[str]) -> str:
+    """Where the wrong value came from, or which help page to read."""
+    context: Any = getattr(error, "ctx", None)
+    option: Any = getattr(error, "param", None)
+    source = context.get_parameter_source(option.name) if context and option else None
+    if source and source.name == "ENVIRONMENT":
+        return f"it comes from the environment variable {option.envvar}"
+    if source and source.name == "DEFAULT_MAP":
+        return f"it comes from {option.name} in config.toml"
+    verb = next((f"llm {word}" for word in arguments if word in command.commands), "llm")
+    if "unexpected extra argument" in error.message and verb == "llm run":
+        return "put the whole prompt in quotes"
+    return f"{verb} --help lists what there is"
+
+
+def _defaults(command: Any) -> dict[str, dict[str, Any]]:
+    """config.toml as defaults per verb; a table of a verb's name wins over the top level.
+
+    Raises:
+        UsageError: an option that no verb has, or a table where a value belongs.
+    """
+    from lokal import settings
+
+    options = dict(settings.load().options)
+    # What the environment cannot set, such as --json, config.toml cannot set either.
+    verbs = {
+        name: {param.name: param for param in verb.params if getattr(param, "envvar", None)}
+        for name, verb in command.commands.items()
+    }
+    tables = {name: options.pop(name) for name in verbs if isinstance(options.get(name), dict)}
+    known = {name for params in verbs.values() for name in params}
+    wrong = [key for key in options if key not in known]
+    wrong += [f"{n}.{key}" for n, table in tables.items() for key in table if key not in verbs[n]]
+    if wrong:
+        raise UsageError(
+            f"config.toml sets {wrong[0]!r}, which it cannot",
+            hint="it sets the options of --help but json and debug, with _ for -, as in max_tokens",
+        )
+    return {
+        name: {
+            key: _typed(params[key], value)
+            for key, value in {**options, **tables.get(name, {})}.items()
+            if key in params
+        }
+        for name, params in verbs.items()
+    }
+
+
+def _typed(option: Any, value: Any) -> str | list[str]:
+    """A value of config.toml as one would type it, so that it is checked just like that."""
+    values = value if isinstance(value, list) and option.multiple else [value]
+    if any(isinstance(item, list | dict) for item in values):
+        raise UsageError(
+            f"config.toml gives {option.name} a list or a table", hint="give it a single value"
+        )
+    texts = [str(item) for item in values]
+    return texts if option.multiple else texts[0]
