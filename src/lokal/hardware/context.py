@@ -35,9 +35,9 @@ def choose(header: Header, limit: int, asked: int | None, available: int | None)
     if available is None:
         return Context(limit)
     room = max(0, available - header.weights_bytes) // 2
-    if header.kv_bytes(limit) <= room:
+    if limit <= LEAST or header.kv_bytes(limit) <= room:
         return Context(limit)
-    fits = max(_most(header, room), min(limit, LEAST))
+    fits = max(_most(header, room), LEAST)
     return Context(
         fits, f"the context is {fits} tokens of {limit}, as memory allows; -c asks for more"
     )

@@ -42,10 +42,17 @@ def _from_cgroup(cgroup: Path) -> int | None:
         try:
             limit = int((cgroup / limit_name).read_text())
             used = int((cgroup / used_name).read_text())
-            stat = (cgroup / limit_name).with_name("memory.stat").read_text()
-            counts = dict(line.split(maxsplit=1) for line in stat.splitlines())
-            cache = sum(int(counts.get(key, 0)) for key in ("active_file", "inactive_file"))
         except (OSError, ValueError):  # absent, or "max"
             continue
+        cache = _page_cache((cgroup / limit_name).with_name("memory.stat"))
         return max(0, limit - used + cache)
     return None
+
+
+def _page_cache(stat: Path) -> int:
+    """Bytes of files that the kernel would give up, as `memory.stat` counts them."""
+    try:
+        counts = [line.split() for line in stat.read_text().splitlines()]
+        return sum(int(c[1]) for c in counts if c and c[0] in {"active_file", "inactive_file"})
+    except (OSError, ValueError, IndexError):
+        return 0
