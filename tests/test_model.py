@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import itertools
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import ggufs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import lokal
 from lokal.catalog.entry import Entry, License, Origin, Sampling
@@ -192,6 +198,29 @@ def test_an_answer_left_half_way_ends(model: Model) -> None:
     gc.collect()
     assert not model._engine.scheduler.has_work
     assert model.generate("hello", **FIXED).text
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 600))
+def test_ctrl_c_at_any_line_leaves_the_model_usable(llama: Path, line: int) -> None:
+    """Python raises between any two lines of our own code, unless it is told to wait."""
+    countdown = itertools.count(line, -1)
+
+    def trace(frame: FrameType, event: str, _arg: object) -> object:
+        if "engine" not in frame.f_code.co_filename:
+            return None
+        if event == "line" and next(countdown) == 0:
+            signal.raise_signal(signal.SIGINT)
+        return trace
+
+    with lokal.load(str(llama), ctx=64, threads=1) as model:
+        expected = model.generate("hello", **FIXED).text
+        before = sys.gettrace()
+        with contextlib.suppress(KeyboardInterrupt):
+            sys.settrace(trace)
+            model.generate("hello", **FIXED)
+        sys.settrace(before)
+        assert model.generate("hello", **FIXED).text == expected
 
 
 def test_a_closed_model_says_so(llama: Path) -> None:

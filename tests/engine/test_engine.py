@@ -28,7 +28,7 @@ def test_leaving_the_loop_aborts_the_request() -> None:
     running, backend = engine()
     stream = running.stream(say("hello"))
     next(stream)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert not running.scheduler.has_work
     assert text_of(running.stream(say("again"))) == "again"
     assert backend.released == [0]
@@ -119,7 +119,7 @@ def test_a_stream_left_half_way_does_not_disturb_another() -> None:
     first, second = running.stream(say("first")), running.stream(say("second"))
     next(first)
     assert next(second)[1] == "s"  # the whole of the first one was computed for it
-    first.close()  # type: ignore[attr-defined]
+    first.close()
     assert text_of(second) == "econd"
 
 
