@@ -32,7 +32,7 @@ def group(tmp_path: Path, **files: str) -> Path:
 
 def test_what_the_kernel_calls_available(meminfo: Path, tmp_path: Path) -> None:
     """Not what is merely free: caches give way."""
-    assert available_bytes(meminfo, tmp_path) == 4000 * 1024
+    assert available_bytes(meminfo, [tmp_path]) == 4000 * 1024
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_limit_of_cgroup_2(
     meminfo: Path, tmp_path: Path, files: dict[str, str], expected: int
 ) -> None:
     """A container may have less than its machine; an odd memory.stat does not undo that."""
-    assert available_bytes(meminfo, group(tmp_path, **files)) == expected
+    assert available_bytes(meminfo, [group(tmp_path, **files)]) == expected
 
 
 def test_a_limit_of_cgroup_1(meminfo: Path, tmp_path: Path) -> None:
@@ -64,9 +64,9 @@ def test_a_limit_of_cgroup_1(meminfo: Path, tmp_path: Path) -> None:
     (folder / "memory.limit_in_bytes").write_text("1000\n")
     (folder / "memory.usage_in_bytes").write_text("300\n")
     (folder / "memory.stat").write_text(STAT)
-    assert available_bytes(meminfo, tmp_path) == 750
+    assert available_bytes(meminfo, [tmp_path]) == 750
     (folder / "memory.limit_in_bytes").write_text("9223372036854771712\n")  # no limit
-    assert available_bytes(meminfo, tmp_path) == 4000 * 1024
+    assert available_bytes(meminfo, [tmp_path]) == 4000 * 1024
 
 
 @pytest.mark.parametrize("text", ["", "MemAvailable:", "MemAvailable: much kB"])
@@ -74,17 +74,28 @@ def test_an_odd_meminfo_leaves_half_of_the_memory(tmp_path: Path, text: str) -> 
     """As on macOS, which has none: the size of the memory is all that is known."""
     (tmp_path / "meminfo").write_text(text)
     half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    assert available_bytes(tmp_path / "meminfo", tmp_path) == half
-    assert available_bytes(tmp_path / "absent", tmp_path) == half
+    assert available_bytes(tmp_path / "meminfo", [tmp_path]) == half
+    assert available_bytes(tmp_path / "absent", [tmp_path]) == half
 
 
 def test_nobody_may_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows has neither the files nor sysconf."""
     monkeypatch.delattr(os, "sysconf", raising=False)
-    assert available_bytes(tmp_path / "absent", tmp_path) is None
+    assert available_bytes(tmp_path / "absent", [tmp_path]) is None
 
 
 def test_this_machine_has_memory() -> None:
     """On the real files, whatever they are."""
     found = available_bytes()
     assert found is None or found > 2**20
+
+
+def test_the_tightest_limit_holds(meminfo: Path, tmp_path: Path) -> None:
+    """Groups are nested, and each has used some of its own."""
+    for name, limit, used in (("outer", 1000, 900), ("inner", 500, 100), ("none", "max", 5)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "memory.max").write_text(str(limit))
+        (tmp_path / name / "memory.current").write_text(str(used))
+    nested = [tmp_path / "none", tmp_path / "inner", tmp_path / "outer", tmp_path / "absent"]
+    assert available_bytes(meminfo, nested[:2]) == 400
+    assert available_bytes(meminfo, nested) == 100

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from lokal.hardware.cgroup import groups
+
 _MEMINFO = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")
 
 
-def available_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None:
-    """Bytes free for a new allocation, within the cgroup's limit; None where nobody tells.
+def available_bytes(meminfo: Path = _MEMINFO, cgroups: Sequence[Path] | None = None) -> int | None:
+    """Bytes free for a new allocation, within the cgroups' limits; None where nobody tells.
 
     Where only the size of the memory is known (macOS), half of it counts as available.
     """
-    known = [n for n in (_from_meminfo(meminfo), _from_cgroup(cgroup)) if n is not None]
+    cgroups = groups() if cgroups is None else cgroups
+    found = [_from_meminfo(meminfo), *map(_from_cgroup, cgroups)]
+    known = [count for count in found if count is not None]
     if known:
         return min(known)
     try:
