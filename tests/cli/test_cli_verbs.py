@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import ggufs
 import pytest
 from command import Llm
 
@@ -74,6 +75,24 @@ def test_ls_lists_what_is_here(llm: Llm, llama: Path) -> None:
     assert llm.run("list").text.splitlines() == table
     result = llm.run("run", mine["name"], "hello", "-n", "2", "-q", "--offline")
     assert (result.code, result.stderr) == (0, "")
+
+
+def test_ls_names_what_runs(llm: Llm, tmp_path: Path) -> None:
+    """Shards are one model, projectors none; an old commit's file goes by its path; all run."""
+    folder = cache(llm, ggufs.write(tmp_path / "x.gguf")).parent
+    ggufs.write_split(folder / "big.gguf")
+    shutil.copy(folder / "x-Q4_K_M.gguf", folder / "mmproj-x.gguf")
+    (folder / "half-00001-of-00002.gguf").touch()
+    old = folder.with_name("1" * 40) / "sub"
+    old.mkdir(parents=True)
+    shutil.copy(folder / "x-Q4_K_M.gguf", old / "x-Q4_K_M.gguf")
+    items = {item["name"]: item for item in llm.run("ls", "--json").json}
+    repo, outdated = "hf.co/owner/repo", str(old / "x-Q4_K_M.gguf")
+    assert set(items) == {"tiny", f"{repo}:x-Q4_K_M.gguf", f"{repo}:big.gguf", outdated}
+    shards = sorted(folder.glob("big-*"))
+    assert items[f"{repo}:big.gguf"]["size"] == sum(shard.stat().st_size for shard in shards)
+    for name in set(items) - {"tiny"}:
+        assert llm.run("run", name, "hello", "-n", "1", "-q", "--offline").code == 0
 
 
 def test_ls_survives_a_damaged_file(llm: Llm, tmp_path: Path) -> None:
