@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import Llm, Result, assert_error, finish
+from command import Llm, Result, Terminal, assert_error, finish
 
 sys.path.append(os.fspath(Path(__file__).parents[1] / "hub"))  # for the stand-in
 from hub_standin import Fault, Repo, Standin
@@ -40,6 +40,21 @@ def test_0_done(llm: Llm, hub: Standin) -> None:
     assert again.code == 0
     assert again.stdout == first.stdout
     assert "fetching" not in again.stderr
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
+def test_a_bar_is_drawn_on_terminals_only(llm: Llm, hub: Standin, env: dict[str, str]) -> None:
+    """On a terminal a transfer draws a bar, unless NO_COLOR forbids it; stdout stays as it is."""
+    env |= {"HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+    with Terminal() as terminal:
+        args = ("run", "owner/model", "hello", "--dry-run")
+        with llm.start(*args, env=env, stderr=terminal.slave) as process:
+            result = finish(process)
+            shown = terminal.drain()
+    assert result.code == 0
+    assert b"\x1b" not in result.stdout
+    assert b"model-Q4_K_M.gguf" in shown
+    assert (b"\x1b" in shown) == ("NO_COLOR" not in env)
 
 
 def test_1_a_bug_asks_to_be_reported(llm: Llm) -> None:

@@ -86,7 +86,8 @@ def execute(options: RunOptions) -> int:
     surroundings = settings.load()
     if options.offline:
         surroundings = replace(surroundings, offline=True)
-    weights = obtain(options.model, surroundings, None if options.quiet else _progress)
+    progress = None if options.quiet else lambda: _progress(surroundings)
+    weights = obtain(options.model, surroundings, progress)
     if not options.raw and weights.template is None:
         options.say(f"note: {weights.name} has no chat template, it completes the text as it is")
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
@@ -96,10 +97,10 @@ def execute(options: RunOptions) -> int:
         return _answer(options, weights, messages, surroundings)
 
 
-def _progress() -> Progress:
+def _progress(surroundings: Settings) -> Progress:
     from lokal.cli.ui import progress
 
-    return progress()
+    return progress(surroundings)
 
 
 def _prompt(
