@@ -63,6 +63,7 @@ def test_the_engine_goes_on_after_any_failure(
 ) -> None:
     """A failure anywhere, even before slots were made ready, ends one request only."""
     running, backend = engine(n_batch=2)
+    assert text_of(running.stream(say("before"))) == "before"
     for failures in ([], [None] * step):
         failure = kind()
         failure.early = early  # type: ignore[attr-defined]

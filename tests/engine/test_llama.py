@@ -27,13 +27,29 @@ GREEDY = SamplingParams(temperature=0, max_tokens=12, ignore_eos=True)
 Opener = Callable[..., "Runner"]
 
 
+class Countdown(Interrupt):
+    """Asks native code to stop at the nth time that it looks."""
+
+    looks = 0
+
+    @property
+    def requested(self) -> bool:
+        self.looks -= 1
+        self._noted |= self.looks == 0
+        return self._noted
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        self._noted = value
+
+
 class Runner:
     """An engine on a real model, one thread, closed at the end of the test."""
 
     def __init__(
         self, stack: ExitStack, path: Path, n_ctx: int, n_slots: int, n_batch: int
     ) -> None:
-        self.interrupt = Interrupt()
+        self.interrupt = Countdown()
         self.model = LlamaModel(path, self.interrupt)
         stack.callback(self.model.close)
         self.context = LlamaContext(
@@ -271,6 +287,22 @@ def test_ctrl_c_between_tokens(start: Opener) -> None:
         events.extend(stream)
     assert finish_of(events).reason is FinishReason.ABORTED
     assert runner.end("hello").reason is FinishReason.LENGTH
+
+
+@pytest.mark.parametrize("looks", [3, 30, 60, 100])
+def test_a_batch_that_was_interrupted_can_be_computed_again(start: Opener, looks: int) -> None:
+    """A part of it may be in the KV cache already; that part is taken back."""
+    prompt = "hello world " * 700
+    expected = start(n_ctx=2048).text(prompt)
+    runner = start(n_ctx=2048)
+    runner.engine.add(runner.request(prompt, GREEDY))
+    runner.interrupt.looks = looks
+    with pytest.raises(KeyboardInterrupt):
+        runner.engine.step()
+    events: list[Event] = []
+    while runner.engine.scheduler.has_work:
+        events += runner.engine.step()
+    assert text_of(events) == expected
 
 
 def test_a_batch_that_llama_cpp_refuses_can_be_replaced(start: Opener) -> None:
