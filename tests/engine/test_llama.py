@@ -18,7 +18,7 @@ from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel, native_log
 from lokal.engine.request import Event, FinishEvent, FinishReason, Request, SamplingParams
 from lokal.engine.scheduler import Scheduler
-from lokal.errors import ArchitectureError, LoadError, UsageError
+from lokal.errors import ArchitectureError, DamagedFileError, LoadError, UsageError
 
 TINY = Path(lokal.__file__).parent / "data" / "tiny.gguf"
 KINDS = ["llama", "mixtral", "grok", "bpe", *(["tiny"] if TINY.exists() else [])]
@@ -216,14 +216,15 @@ def test_no_sampling_parameters_abort(start: Opener) -> None:
     check()
 
 
-def test_weights_that_are_no_numbers_abort_nothing(
+def test_weights_that_are_no_numbers_are_refused(
     start: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model that computes NaN writes nonsense, and the process lives."""
+    """A model that computes NaN would write nonsense; greedy or not, it is an error."""
     monkeypatch.setattr(ggufs, "quantize", lambda data, _kind: (data * float("nan")).astype("f2"))
     runner = start(ggufs.write(tmp_path / "nan.gguf"))
     for params in (GREEDY, SamplingParams(max_tokens=3, repeat_penalty=1.1)):
-        assert runner.end("hello", params).usage.completion_tokens
+        with pytest.raises(DamagedFileError, match="NaN"):
+            runner.end("hello", params)
 
 
 def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
