@@ -102,3 +102,11 @@ def test_a_state_directory_that_cannot_be_written_is_no_failure(file: Path, tmp_
     """A read-only home still gets its checksum."""
     (tmp_path / "state").write_text("a file in the way")
     assert checksum.sha256(file, tmp_path / "state") == digest(b"weights")
+
+
+def test_only_a_blob_is_believed_by_its_name(tmp_path: Path) -> None:
+    """A link to some file that happens to be named like a digest says nothing of its content."""
+    target, link = tmp_path / ("0" * 64), tmp_path / "link.gguf"
+    target.write_bytes(b"weights")
+    link.symlink_to(target)
+    assert checksum.sha256(link, tmp_path / "state") == digest(b"weights")

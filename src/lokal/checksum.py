@@ -19,8 +19,10 @@ def sha256(path: Path, state_dir: Path) -> str:
     big files it is remembered in `state_dir` as long as size and modification time stay the same.
     """
     # One link only: the blob of a Xet download links on to a file named by another hash.
-    if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", name := path.readlink().name):
-        return name
+    if path.is_symlink():
+        blob = path.readlink()
+        if blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name):
+            return blob.name
     path = path.resolve()
     stat = path.stat()
     if stat.st_size < SMALL:

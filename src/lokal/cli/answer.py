@@ -108,7 +108,7 @@ def _prompt(
 ) -> Prompt:
     """The prompt; under --truncate cut so that an answer has room."""
     if options.truncate:
-        room = min(options.sampling.get("max_tokens", n_ctx // 4), n_ctx // 2)
+        room = max(1, min(options.sampling.get("max_tokens", n_ctx // 4), n_ctx // 2))
         prompt = format_.fit(messages, n_ctx - room)
     else:
         prompt = format_.build(messages)
