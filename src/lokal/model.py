@@ -54,6 +54,13 @@ class LoadOptions(NamedTuple):
     threads: int | None = None
     gpu_layers: str | int = "auto"
 
+    def check(self) -> None:
+        """Raises: UsageError: what no file and no machine could make right."""
+        self.native_gpu_layers()
+        self.native_threads()
+        if self.ctx is not None:
+            sizing.check_context(self.ctx)
+
     def native_gpu_layers(self) -> int | None:
         """The number for llama.cpp: -1 offloads every layer, None is its own choice.
 

@@ -42,12 +42,19 @@ def test_0_done(llm: Llm, hub: Standin) -> None:
     assert "fetching" not in again.stderr
 
 
+def test_2_a_dry_run_fetches_nothing(llm: Llm, hub: Standin) -> None:
+    """It would be a surprise to wait for gigabytes in order to see a prompt."""
+    env = {"HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+    result = llm.run("run", "owner/model", "hello", "--dry-run", env=env)
+    assert_error(result, 2, "owner/model is not on this machine", "without --dry-run")
+
+
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
 def test_a_bar_is_drawn_on_terminals_only(llm: Llm, hub: Standin, env: dict[str, str]) -> None:
     """On a terminal a transfer draws a bar, unless NO_COLOR forbids it; stdout stays as it is."""
     env |= {"HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
     with Terminal() as terminal:
-        args = ("run", "owner/model", "hello", "--dry-run")
+        args = ("run", "owner/model", "hello", "-n", "1")
         with llm.start(*args, env=env, stderr=terminal.slave) as process:
             result = finish(process)
             shown = terminal.drain()

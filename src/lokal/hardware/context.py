@@ -43,11 +43,16 @@ def choose(header: Header, limit: int, asked: int | None, available: int | None)
     )
 
 
-def _asked(header: Header, limit: int, asked: int, available: int | None) -> Context:
+def check_context(asked: int) -> None:
+    """Raises: UsageError: a size that no model has."""
     if not 1 < asked <= MAX_CONTEXT:
         raise UsageError(
             f"a context of {asked} tokens", hint=f"give -c a number from 2 to {MAX_CONTEXT}"
         )
+
+
+def _asked(header: Header, limit: int, asked: int, available: int | None) -> Context:
+    check_context(asked)
     if available is not None and header.kv_bytes(asked) > available:
         need, have, most = header.kv_bytes(asked) / 1e9, available / 1e9, _most(header, available)
         raise SpaceError(
