@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lokal.errors import LoadError, ModelNameError
+from lokal.errors import ModelNameError
 
 # Tried in this order where nobody names a quantization: the usual compromise, the only one that
 # gpt-oss has, then ever larger ones.
@@ -23,7 +23,8 @@ _BESIDE = re.compile(r"(?:^|[-._])(?:mmproj|imatrix|draft)(?:[-._]|$)", re.IGNOR
 class Weights:
     """One set of weights in a repository: a file, all shards of a split one, or all its raw parts.
 
-    `stem` is the path without shard number and `.gguf`.
+    `stem` is the path without shard number and `.gguf`. `files` are in order: of shards the first
+    one is loaded, raw parts are joined to one file called `name`.
     """
 
     stem: str
@@ -40,9 +41,20 @@ class Weights:
         """The file's path, as if it had never been split."""
         return f"{self.stem}.gguf"
 
+    @property
+    def first(self) -> str:
+        """The path of what is loaded, once everything is here."""
+        return self.name if self.raw_parts else self.files[0]
+
+    def size(self, sizes: Mapping[str, int]) -> int:
+        """Bytes of all files together, as far as `sizes` tells them by path."""
+        return sum(sizes.get(path, 0) for path in self.files)
+
     def is_named(self, selector: str) -> bool:
         """Whether the selector is a full file name, with or without its folders."""
         wanted = selector.lower()
+        if part := _PART.fullmatch(wanted):
+            wanted = f"{part['stem']}.gguf"  # once joined, there are no parts any more
         return any(
             wanted in (path.lower(), path.lower().rpartition("/")[2])
             for path in (self.name, *self.files)
@@ -58,32 +70,43 @@ class Weights:
         return found is not None
 
 
-def pick(
-    files: Sequence[str], selector: str | None = None, prefer: Sequence[str] = PREFERENCE
-) -> list[str]:
-    """Choose the files to fetch out of a repository's listing; the first one is loaded.
+def choose(
+    files: Iterable[str],
+    selector: str | None = None,
+    prefer: Sequence[str] = PREFERENCE,
+    sizes: Mapping[str, int] | None = None,
+) -> Weights:
+    """Choose the weights out of a repository's listing.
 
     The selector is a quantization or a full file name. `prefer` lists both kinds as well, and
-    decides where the selector (or its absence) leaves several sets of weights.
+    decides where the selector (or its absence) leaves several sets of weights. `sizes` in bytes,
+    by path, are what an error shows beside the choices.
 
     Raises:
-        ModelNameError: nothing fits, several sets fit, or a shard is missing.
-        LoadError: the weights come in raw parts.
+        ModelNameError: nothing fits, several sets fit, or a piece of the chosen one is missing.
     """
     found = group(files)
+    sizes = sizes or {}
     if not found:
         raise ModelNameError("there is no GGUF file to choose", hint="choose a GGUF repository")
     fitting = found if selector is None else _matching(found, selector)
     if not fitting:
-        raise ModelNameError(f"no file matches {selector!r}", hint=_choices(found))
+        raise ModelNameError(f"no file matches {selector!r}", hint=_choices(found, sizes))
     for wanted in prefer:
         if len(fitting) == 1:
             break
         fitting = _matching(fitting, wanted) or fitting
     if len(fitting) > 1:
         what = f"{selector!r} matches" if selector else "there are"
-        raise ModelNameError(f"{what} {len(fitting)} sets of weights", hint=_choices(fitting))
-    return _ready(fitting[0])
+        raise ModelNameError(f"{what} {len(fitting)} sets of weights", hint=_choices(fitting, sizes))
+    weights = fitting[0]
+    if not weights.complete:
+        pieces = "parts" if weights.raw_parts else "shards"
+        raise ModelNameError(
+            f"{weights.name}: {len(weights.files)} of {weights.expected} {pieces} are there",
+            hint="choose another quantization or repository",
+        )
+    return weights
 
 
 def group(files: Iterable[str]) -> list[Weights]:
@@ -118,19 +141,9 @@ def _matching(found: list[Weights], selector: str) -> list[Weights]:
     )
 
 
-def _ready(weights: Weights) -> list[str]:
-    if weights.raw_parts:
-        raise LoadError(
-            f"{weights.name} comes in {weights.expected} raw parts, which cannot be joined yet",
-            hint="download the parts, join them in order with `cat`, and name the resulting file",
-        )
-    if not weights.complete:
-        raise ModelNameError(
-            f"{weights.name}: {len(weights.files)} of {weights.expected} shards are there",
-            hint="choose another quantization or repository",
-        )
-    return list(weights.files)
-
-
-def _choices(found: list[Weights]) -> str:
-    return "choose one of: " + ", ".join(weights.name for weights in found)
+def _choices(found: list[Weights], sizes: Mapping[str, int]) -> str:
+    names = []
+    for weights in found:
+        size = weights.size(sizes)
+        names.append(f"{weights.name} ({size / 1e9:.2f} GB)" if size else weights.name)
+    return "choose one of: " + ", ".join(names)

@@ -42,10 +42,10 @@ def folder(repo: str) -> Path:
     return root() / f"models--{repo.replace('/', '--')}"
 
 
-def commit(repo: str) -> str | None:
-    """The commit that main was at when the repository was last fetched whole."""
+def commit(repo: str, revision: str = "main") -> str | None:
+    """The commit that a branch or tag was at when it was last fetched whole."""
     try:
-        return (folder(repo) / "refs" / "main").read_text(encoding="utf-8").strip() or None
+        return (folder(repo) / "refs" / revision).read_text(encoding="utf-8").strip() or None
     except OSError:
         return None
 

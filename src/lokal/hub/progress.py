@@ -6,7 +6,13 @@ from typing import Any
 
 
 class Progress:
-    """What `fetch` reports while it works; this one ignores it. Sizes are in bytes."""
+    """What a pull reports while it works; this one ignores it. Sizes are in bytes.
+
+    All calls come from the thread that called `pull`.
+    """
+
+    def start(self, files: int, size: int) -> None:
+        """So many files are to come, so many bytes together."""
 
     def begin(self, file: str, size: int) -> None:
         """The transfer of a file starts."""
@@ -17,8 +23,14 @@ class Progress:
     def end(self) -> None:
         """The current file is complete and checked, or given up."""
 
+    def finish(self) -> None:
+        """All files are here, or the pull has failed."""
+
     def wait(self, seconds: float, reason: str) -> None:
-        """The network failed; the next try comes after this pause."""
+        """Something failed that may pass; the next try comes after this pause."""
+
+    def say(self, text: str) -> None:
+        """Something that people should know."""
 
 
 def bar_for(progress: Progress) -> type[Any]:

@@ -1,115 +1,155 @@
-"""The files of one commit of a repository, on their way into the cache."""
+"""One commit of a repository in the shared cache: what is there, and how a file gets there."""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lokal.errors import IntegrityError, SpaceError
+from lokal.checksum import remember
+from lokal.errors import SpaceError
 from lokal.hub import cache
+from lokal.hub.facts import is_commit
+from lokal.hub.target import Digest, Target, verify
 
-_MARGIN = 32 * 2**20  # bytes of the disk that stay free
-
-
-@dataclass(frozen=True)
-class File:
-    """What the Hub says about a file; it knows no sha256 of small ones. `size` in bytes."""
-
-    name: str
-    size: int | None
-    sha256: str | None
+_MARGIN = 32 << 20  # bytes of the disk that stay free
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A commit of `OWNER/REPO`, and those of its files that are wanted."""
+    """A commit of `OWNER/REPO`, asked for by the name of `revision`.
+
+    `state_dir` is where checksums are remembered that no link carries.
+    """
 
     repo: str
     commit: str
-    files: Sequence[File]
+    revision: str
+    state_dir: Path
 
-    def path(self, file: File) -> Path:
+    @property
+    def blobs(self) -> Path:
+        return cache.folder(self.repo) / "blobs"
+
+    def path(self, target: Target) -> Path:
         """Where the cache has the file, or will have it."""
-        return cache.folder(self.repo) / "snapshots" / self.commit / file.name
+        return cache.folder(self.repo) / "snapshots" / self.commit / target.name
 
-    def missing(self) -> list[File]:
-        """The files that are not here; damaged ones are removed and count as missing.
+    def partial(self, target: Target) -> Path:
+        """Where its bytes are while they arrive."""
+        return self.blobs / f"{target.key}.lokal.incomplete"
 
-        Before the commit is published, a file may stem from a run that died before its check.
+    def lock(self, target: Target) -> Path:
+        """The file that huggingface_hub locks too while it downloads the same."""
+        return cache.root() / ".locks" / cache.folder(self.repo).name / f"{target.key}.lock"
+
+    def has(self, target: Target) -> bool:
+        """Whether the file is in its place.
+
+        What was published together with this commit only needs the right size. Anything else may
+        stem from a run, ours or another tool's, that died before it checked; it is hashed.
         """
-        published = cache.commit(self.repo) == self.commit
-        missing = []
-        for file in self.files:
-            try:
-                self.check(file, thorough=not published)
-            except (FileNotFoundError, NotADirectoryError, IntegrityError):
-                missing.append(file)
-        return missing
+        path = self.path(target)
+        try:
+            if cache.commit(self.repo, self.revision) == self.commit:
+                return path.stat().st_size == target.size
+            return verify(target, path) is not None
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
-    def check(self, file: File, *, thorough: bool = True) -> None:
-        """Compare a file with what the Hub says; one that differs is removed.
+    def adopt(self, target: Target) -> bool:
+        """Put the file in its place if the cache has its bytes under another name."""
+        snapshots = cache.folder(self.repo) / "snapshots"
+        elsewhere = snapshots.glob("*/" + _escaped(target.name))
+        for path in (self.blobs / target.key, *elsewhere):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                if digest := verify(target, path):
+                    blob = self.blobs / digest.blob_name
+                    self._link(target, blob if blob.exists() else path, digest)
+                    return True
+        return False
 
-        Raises:
-            IntegrityError: the size is wrong, or (if `thorough`) the sha256.
-            FileNotFoundError: the file is not there.
-        """
-        path = self.path(file)
-        size = path.stat().st_size
-        if file.size is not None and size != file.size:
-            _remove(path)
-            raise _damaged(file, f"{size} bytes instead of {file.size}")
-        if thorough and file.sha256 is not None:
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            if digest != file.sha256:
-                _remove(path)
-                raise _damaged(file, "its sha256 is wrong")
-
-    def check_room(self, files: Sequence[File]) -> None:
+    def check_room(self, missing: Sequence[Target]) -> None:
         """See whether files that are to be fetched find room.
 
         Raises:
             SpaceError: they do not.
         """
-        blobs = cache.folder(self.repo) / "blobs"
-        needed = sum(
-            file.size or 0 for file in files if not (blobs / (file.sha256 or file.name)).is_file()
-        )
-        place = next(path for path in (blobs, *blobs.parents) if path.is_dir())
+        needed = sum(target.size - _allocated(self.partial(target)) for target in missing)
+        place = next(path for path in (self.blobs, *self.blobs.parents) if path.is_dir())
         free = shutil.disk_usage(place).free
-        if needed and needed + _MARGIN > free:
+        if needed > 0 and needed + _MARGIN > free:
             raise SpaceError(
                 f"{self.repo} needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
                 f" in {cache.root()}",
                 hint="free some space, choose a smaller quantization, or set HF_HUB_CACHE",
             )
 
+    def place(self, target: Target, whole: Path, digest: Digest) -> None:
+        """Move a verified file to its final name, and link to it from the snapshot."""
+        blob = self.blobs / digest.blob_name
+        with whole.open("rb+") as file:
+            os.fsync(file.fileno())  # a crash of the machine must not leave the name without bytes
+        whole.replace(blob)
+        self._link(target, blob, digest)
+
     def publish(self) -> None:
-        """Make this commit the one that offline use finds."""
-        if cache.commit(self.repo) == self.commit:
+        """Make this commit the one that offline use finds under the revision's name."""
+        if is_commit(self.revision) or cache.commit(self.repo, self.revision) == self.commit:
             return
-        ref = cache.folder(self.repo) / "refs" / "main"
+        ref = cache.folder(self.repo) / "refs" / self.revision
         ref.parent.mkdir(parents=True, exist_ok=True)
-        temporary = ref.with_name(f"main.{os.getpid()}.tmp")
+        temporary = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
         temporary.write_text(self.commit, encoding="utf-8")
         temporary.replace(ref)
 
+    def _link(self, target: Target, blob: Path, digest: Digest) -> None:
+        """Link to a blob from the snapshot; where nothing can link, the file itself goes there."""
+        path = self.path(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        temporary.unlink(missing_ok=True)
+        linked = _symlink(blob, temporary)
+        if not linked and blob.parent == self.blobs:
+            blob.replace(temporary)
+        elif not linked:  # the file of another snapshot, which stays
+            _copy(blob, temporary)
+        temporary.replace(path)
+        if not linked:
+            remember(path, self.state_dir, digest.blob_name)
 
-def _remove(path: Path) -> None:
-    """Remove a file of the cache and the blob that it links to, in one step or two."""
-    while path.is_symlink():
-        target = path.parent / path.readlink()
-        path.unlink()
-        path = target
-    path.unlink(missing_ok=True)
+
+def _symlink(blob: Path, link: Path) -> bool:
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_DISABLE_SYMLINKS:
+        return False
+    try:
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    except (OSError, NotImplementedError):  # Windows without the right, some network disks
+        return False
+    return True
 
 
-def _damaged(file: File, problem: str) -> IntegrityError:
-    return IntegrityError(
-        f"{file.name} arrived damaged: {problem}",
-        hint="it was removed; run the same command again, on another network if this repeats",
-    )
+def _copy(source: Path, copy: Path) -> None:
+    try:
+        os.link(source, copy)
+    except OSError:
+        shutil.copyfile(source, copy)
+
+
+def _allocated(path: Path) -> int:
+    """Bytes of the disk that a file takes; 0 if there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0
+    return stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
+
+
+def _escaped(name: str) -> str:
+    """A file name that stands for itself in a glob."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in name)

@@ -1,0 +1,181 @@
+"""One pull, once the repository has answered: from what is missing to what is published."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lokal import __version__
+from lokal.errors import IntegrityError, LokalError
+from lokal.hub import cache
+from lokal.hub.faults import Pace, retrying
+from lokal.hub.link import Link
+from lokal.hub.partial import Partial
+from lokal.hub.progress import Progress, bar_for
+from lokal.hub.snapshot import Snapshot
+from lokal.hub.target import Digest, Source, Target, verify
+from lokal.hub.transfer import Transfer
+
+if TYPE_CHECKING:
+    from lokal.hub.client import Check, Offer
+
+_PATIENCE = 0.2  # seconds to wait for a lock before saying why
+
+
+class Fetching:
+    """Brings targets into a snapshot, one after the other; `fetched` counts their bytes."""
+
+    def __init__(self, snapshot: Snapshot, progress: Progress, pace: Pace) -> None:
+        self.snapshot, self.progress, self.pace = snapshot, progress, pace
+        self.fetched = 0
+
+    def run(self, targets: list[Target], offer: Offer, check: Check | None) -> None:
+        """Fetch what is missing; `check` sees the start of the first target before the rest comes.
+
+        Raises:
+            SpaceError: the disk has no room; nothing was fetched.
+            IntegrityError: what came twice is not what the Hub announced.
+            LokalError: whatever `check` raises.
+            Exception: what httpx2, huggingface_hub and the disk raise.
+        """
+        missing = [target for target in targets if not self.snapshot.has(target)]
+        missing = [target for target in missing if not self.snapshot.adopt(target)]
+        if missing:
+            self.snapshot.check_room(missing)
+            if check and targets[0] not in missing:
+                check(offer, lambda size: _start_of(self.snapshot.path(targets[0]), size))
+                check = None
+            self.progress.start(len(missing), sum(target.size for target in missing))
+            try:
+                for target in missing:
+                    self._bring(target, offer, check)
+                    check = None
+            finally:
+                self.progress.finish()
+        self.snapshot.publish()
+
+    def _bring(self, target: Target, offer: Offer, check: Check | None) -> None:
+        with self._locked(target):
+            # Another pull may have brought it while this one waited.
+            if self.snapshot.has(target) or self.snapshot.adopt(target):
+                return
+            self.progress.begin(target.name, target.size)
+            try:
+                if _only_xet_serves(target, self.pace):
+                    self._through_library(target)
+                else:
+                    self._through_ranges(target, offer, check)
+            except KeyboardInterrupt:
+                self.progress.say("stopped; the same command goes on from here")
+                raise
+            finally:
+                self.progress.end()
+
+    def _through_ranges(self, target: Target, offer: Offer, check: Check | None) -> None:
+        path = self.snapshot.partial(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with Partial(path, target.size) as partial:
+            before = partial.done
+            transfer = Transfer(target, partial, self._link, self.pace, self.progress)
+            if check:
+                try:
+                    check(offer, lambda size: _first_bytes(transfer, size))
+                except LokalError:
+                    if not before:
+                        partial.discard()
+                    raise
+            digest = self._verified(transfer)
+        self.snapshot.place(target, path, digest)
+        partial.discard()
+        self.fetched += target.size - before
+
+    def _verified(self, transfer: Transfer) -> Digest:
+        """Transfer and hash; what is wrong is fetched once more."""
+        for last in (False, True):
+            transfer.run()
+            digest = transfer.verify()
+            if not digest.wrong:
+                return digest
+            if not last:
+                self.progress.say(f"{digest.wrong[0].file.name} arrived damaged; fetching it again")
+        transfer.partial.discard()
+        raise _damaged(transfer.target)
+
+    def _through_library(self, target: Target) -> None:
+        """Let huggingface_hub work beside the cache, because it believes whatever arrives."""
+        from huggingface_hub import hf_hub_download
+
+        staging = cache.folder(self.snapshot.repo) / "lokal.staging" / target.key
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            path = retrying(
+                lambda: hf_hub_download(
+                    self.snapshot.repo,
+                    target.name,
+                    revision=self.snapshot.commit,
+                    local_dir=staging,
+                    tqdm_class=bar_for(self.progress),
+                ),
+                self.pace,
+                self.progress,
+            )
+            digest = verify(target, Path(path))
+            if digest is None:
+                raise _damaged(target)
+            self.snapshot.place(target, Path(path), digest)
+            self.fetched += target.size
+        finally:
+            shutil.rmtree(staging.parent, ignore_errors=True)
+
+    def _link(self, source: Source) -> Link:
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.utils import build_hf_headers
+
+        return Link(
+            hf_hub_url(self.snapshot.repo, source.file.name, revision=self.snapshot.commit),
+            source.file.size,
+            build_hf_headers(library_name="lokal", library_version=__version__),
+            self.pace.timeout,
+        )
+
+    @contextlib.contextmanager
+    def _locked(self, target: Target) -> Iterator[None]:
+        """Hold the lock that every client of this cache takes for the file."""
+        from filelock import Timeout
+        from huggingface_hub.utils import WeakFileLock
+
+        path = self.snapshot.lock(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(WeakFileLock(path, timeout=_PATIENCE))
+            except Timeout:
+                self.progress.say(f"another pull of {target.name} is running; waiting for it")
+                stack.enter_context(WeakFileLock(path))
+            yield
+
+
+def _only_xet_serves(target: Target, pace: Pace) -> bool:
+    from huggingface_hub.utils._runtime import is_xet_available
+
+    return target.size > pace.largest and not target.is_joined and is_xet_available()
+
+
+def _first_bytes(transfer: Transfer, size: int) -> bytes:
+    transfer.run(until=size)
+    return transfer.partial.read(0, size)
+
+
+def _start_of(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def _damaged(target: Target) -> IntegrityError:
+    return IntegrityError(
+        f"{target.name} arrived damaged: its checksum is wrong",
+        hint="nothing of it was kept; a proxy may change it, so try another network",
+    )
