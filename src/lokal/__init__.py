@@ -48,4 +48,4 @@ def load(
     surroundings = settings.load()
     if offline:
         surroundings = replace(surroundings, offline=True)
-    return Model(obtain(name, surroundings), LoadOptions(ctx, threads, gpu_layers))
+    return Model(obtain(name, surroundings, ctx=ctx), LoadOptions(ctx, threads, gpu_layers))

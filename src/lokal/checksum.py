@@ -34,8 +34,16 @@ def sha256(path: Path, state_dir: Path) -> str:
     if isinstance(entry, list) and entry[:-1] == key:
         return str(entry[-1])
     digest = _digest(path)
-    _write(memory, {**known, str(path): [*key, digest]})
+    remember(path, state_dir, digest)
     return digest
+
+
+def remember(path: Path, state_dir: Path, digest: str) -> None:
+    """Remember the sha256 of a file as it is now."""
+    memory = state_dir / "sha256.json"
+    path = path.resolve()
+    stat = path.stat()
+    _write(memory, {**_read(memory), str(path): [stat.st_size, stat.st_mtime_ns, digest]})
 
 
 def _digest(path: Path) -> str:

@@ -15,7 +15,7 @@ from lokal.errors import UsageError
 from lokal.settings import Settings
 
 if TYPE_CHECKING:
-    from lokal.hub.client import Progress
+    from lokal.hub.client import Progress, Pulled
 
 
 class Source(NamedTuple):
@@ -87,21 +87,31 @@ def find(text: str, settings: Settings) -> Source:
     return Source(f"{entry.ref}@{ref.quant}", None, entry, entry, ref.quant)
 
 
-def local_path(source: Source, settings: Settings) -> Path | None:
+def local_path(
+    source: Source,
+    settings: Settings,  # noqa: ARG001 - as its siblings have it, so that callers pass the same
+) -> Path | None:
     """The file, if it is on this machine; the network is not touched."""
     if source.path:
         return source.path
-    from lokal.hub.client import locate  # 5 ms that an embedded model and a path do without
+    # 5 ms that an embedded model and a path do without
+    from lokal.hub.client import Order, locate
 
-    return locate(source.remote, source.selector, settings)
+    found = locate(Order(source.remote, source.selector))
+    return found.paths[0] if found else None
 
 
 def obtain(
-    text: str, settings: Settings, progress: Callable[[], Progress] | None = None
+    text: str,
+    settings: Settings,
+    progress: Callable[[], Progress] | None = None,
+    *,
+    ctx: int | None = None,
 ) -> Weights:
     """Weights for a model's name, fetched if they are not here yet.
 
-    `progress` makes the object that a transfer reports to, if there is one.
+    `progress` makes the object that a transfer reports to, if there is one. `ctx` is the context
+    in tokens that will be asked for, None for the default.
 
     Raises:
         LokalError: any leaf with exit code 2 to 8, or 12.
@@ -109,7 +119,32 @@ def obtain(
     source = find(text, settings)
     path = local_path(source, settings)
     if path is None:
-        from lokal.hub.client import fetch
-
-        path = fetch(source.remote, source.selector, settings, progress and progress())
+        path = fetch(source, settings, progress and progress(), ctx=ctx).paths[0]
     return Weights(source.name, path, gguf.check(path), source.entry)
+
+
+def fetch(
+    source: Source,
+    settings: Settings,
+    progress: Progress | None = None,
+    *,
+    revision: str = "main",
+    ctx: int | None = None,
+    force: bool = False,
+) -> Pulled:
+    """Bring the weights of a source on the Hub into the cache, at the Hub's current version.
+
+    `force` fetches even what llama.cpp cannot load or this machine cannot hold.
+
+    Raises:
+        LokalError: any leaf with exit code 2 to 8, or 12.
+    """
+    from lokal.checksum import remember
+    from lokal.hub.client import Order, pull
+    from lokal.preflight import Preflight
+
+    order = Order(source.remote, source.selector, revision)
+    pulled = pull(order, settings, progress, None if force else Preflight(ctx))
+    for path, digest in pulled.unlinked.items():
+        remember(path, settings.state_dir, digest)
+    return pulled

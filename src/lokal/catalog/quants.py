@@ -98,7 +98,9 @@ def choose(
         fitting = _matching(fitting, wanted) or fitting
     if len(fitting) > 1:
         what = f"{selector!r} matches" if selector else "there are"
-        raise ModelNameError(f"{what} {len(fitting)} sets of weights", hint=_choices(fitting, sizes))
+        raise ModelNameError(
+            f"{what} {len(fitting)} sets of weights", hint=_choices(fitting, sizes)
+        )
     weights = fitting[0]
     if not weights.complete:
         pieces = "parts" if weights.raw_parts else "shards"

@@ -92,7 +92,7 @@ def execute(options: RunOptions) -> int:
             f"{options.model} is not on this machine, and a dry run fetches nothing",
             hint="without --dry-run it is fetched",
         )
-    weights = obtain(options.model, surroundings, progress)
+    weights = obtain(options.model, surroundings, progress, ctx=options.load.ctx)
     if not options.raw and weights.template is None:
         options.say(f"note: {weights.name} has no chat template, it completes the text as it is")
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()

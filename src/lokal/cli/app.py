@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lokal import __version__
-from lokal.cli import ls, models, run, show
+from lokal.cli import ls, models, pull, run, show
 from lokal.cli.output import ReaderGone, write_lines
 from lokal.errors import UsageError
 
@@ -28,6 +28,7 @@ app = typer.Typer(
     name="llm", rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True
 )
 app.command()(run.run)
+app.command()(pull.pull)
 app.command()(ls.ls)
 app.command("list", hidden=True)(ls.ls)
 app.command()(show.show)

@@ -42,6 +42,15 @@ ModelName = Annotated[
         show_default=False,
     ),
 ]
+ModelNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL...",
+        help="Names (`llm models` lists them), OWNER/REPO[:QUANT], or .gguf files.",
+        autocompletion=_complete_model,
+        show_default=False,
+    ),
+]
 
 Ctx = Annotated[
     int | None,

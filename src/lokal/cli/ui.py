@@ -6,11 +6,11 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from lokal.cli.output import human_bytes, note
+from lokal.cli.output import human_bytes, note, visible
 from lokal.hub.client import Progress
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress as Bars
 
     from lokal.settings import Settings
 
@@ -23,10 +23,18 @@ def progress(settings: Settings) -> Progress:
     return BarProgress() if bars else LineProgress()
 
 
-class BarProgress(Progress):
-    """A bar per file, drawn by rich, which is imported when the first byte is on its way."""
+def _waiting(seconds: float, reason: str) -> str:
+    return f"waiting {seconds:.0f} s: {reason}" if seconds >= 1 else f"{reason}; going on"
 
-    def begin(self, file: str, size: int) -> None:
+
+class BarProgress(Progress):
+    """A bar per file, and one for all; drawn by rich, imported when there is one to draw."""
+
+    def __init__(self) -> None:
+        self._bars: Bars | None = None
+        self._before = self._size = 0  # bytes of the files that are finished, and of this one
+
+    def start(self, files: int, size: int) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -45,31 +53,67 @@ class BarProgress(Progress):
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._task: TaskID = self._bars.add_task(file, total=size)
+        self._total = self._bars.add_task(f"{files} files", total=size, visible=files > 1)
         self._bars.start()
 
+    def begin(self, file: str, size: int) -> None:
+        if self._bars:
+            self._size = size
+            self._file = self._bars.add_task(visible(file.rpartition("/")[2]), total=size)
+
     def at(self, done: int) -> None:
-        self._bars.update(self._task, completed=done)
+        if self._bars:
+            self._bars.update(self._file, completed=done)
+            self._bars.update(self._total, completed=self._before + done)
 
     def end(self) -> None:
-        self._bars.stop()
+        self._before += self._size
+
+    def finish(self) -> None:
+        if self._bars:
+            self._bars.stop()
+            self._bars = None
 
     def wait(self, seconds: float, reason: str) -> None:
-        note(f"{reason}; trying again in {seconds:.0f} s")
+        self.say(_waiting(seconds, reason))
+
+    def say(self, text: str) -> None:
+        if self._bars:  # above the bars, which would be torn apart otherwise
+            self._bars.console.print(visible(text), markup=False, highlight=False)
+        else:
+            note(text)
 
 
 class LineProgress(Progress):
     """A plain line every few seconds, for logs."""
 
     def begin(self, file: str, size: int) -> None:
-        self._file, self._size, self._next = file, size, time.monotonic() + INTERVAL
+        self._file, self._size, self._start = file, size, -1
         note(f"fetching {file} ({human_bytes(size)})")
 
     def at(self, done: int) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + INTERVAL
+        now = time.monotonic()
+        if self._start < 0:
+            self._start, self._began, self._next = done, now, now + INTERVAL
+        if now >= self._next:
+            self._next = now + INTERVAL
+            speed = max(0.0, done - self._start) / (now - self._began)
+            left = f", {_duration((self._size - done) / speed)} left" if speed else ""
             share = done / self._size if self._size else 1.0
-            note(f"{self._file}: {human_bytes(done)} of {human_bytes(self._size)} ({share:.0%})")
+            note(
+                f"{self._file}: {human_bytes(done)} of {human_bytes(self._size)} ({share:.0%}),"
+                f" {human_bytes(int(speed))}/s{left}"
+            )
 
     def wait(self, seconds: float, reason: str) -> None:
-        note(f"{reason}; trying again in {seconds:.0f} s")
+        note(_waiting(seconds, reason))
+
+    def say(self, text: str) -> None:
+        note(text)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -66,6 +66,12 @@ def _native() -> tuple[Any, NativeLog]:
     return lib, log
 
 
+def native_library() -> tuple[Any, Path]:
+    """The ctypes module of llama.cpp, and the library file that it loaded."""
+    lib, _ = _native()
+    return lib, Path(lib._lib._name)
+
+
 def check_threads(count: int) -> None:
     """Raises: UsageError: llama.cpp cannot take so many threads, or so few."""
     if not 1 <= count <= MAX_THREADS:

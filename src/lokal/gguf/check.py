@@ -14,7 +14,7 @@ from pathlib import Path
 from lokal.errors import DamagedFileError, LayoutError, LoadError, ModelNameError
 from lokal.gguf.flaws import flaw
 from lokal.gguf.header import Header
-from lokal.gguf.reader import MAGIC, NeedMore, parse
+from lokal.gguf.reader import MAGIC, Buffer, NeedMore, parse
 
 # What people download by mistake, by its first bytes.
 _LOOKALIKES: tuple[tuple[bytes, str], ...] = (
@@ -77,6 +77,27 @@ def check(path: Path) -> Header:
     return header
 
 
+def check_start(name: str, start: bytes, size: int) -> Header:
+    """Refuse what can be refused by the first bytes of a file of `size` bytes in all.
+
+    Of a split model only the first shard is looked at.
+
+    Raises:
+        NeedMore: the header goes on beyond `start`.
+        LoadError: as `check`.
+    """
+    path = Path(name)
+    _refuse_lookalikes(path, start[:64])
+    try:
+        header = _check_buffer(path, start, size)
+    except NeedMore as more:
+        if len(start) < size:
+            raise
+        raise _truncated(path, size, f"more than {more.size}") from None
+    _refuse_layout(path, header)
+    return header
+
+
 def _check_file(path: Path) -> Header:
     """Everything that one file shows by itself."""
     try:
@@ -89,7 +110,10 @@ def _check_file(path: Path) -> Header:
                 )
             _refuse_lookalikes(path, file.read(64))
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-                return _check_buffer(path, buffer, size)
+                try:
+                    return _check_buffer(path, buffer, size)
+                except NeedMore as more:
+                    raise _truncated(path, size, f"more than {more.size}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise LoadError(
@@ -97,11 +121,9 @@ def _check_file(path: Path) -> Header:
         ) from None
 
 
-def _check_buffer(path: Path, buffer: mmap.mmap, size: int) -> Header:
+def _check_buffer(path: Path, buffer: Buffer, size: int) -> Header:
     try:
         header = parse(buffer)
-    except NeedMore as more:
-        raise _truncated(path, size, f"more than {more.size}") from None
     except LoadError as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
     if size < header.file_size:

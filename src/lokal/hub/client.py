@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -61,7 +61,7 @@ class Offer:
 
     repo: str
     chosen: quants.Weights
-    sizes: dict[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int]
 
 
 class Check(Protocol):
@@ -73,12 +73,16 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class Pulled:
-    """Weights in the cache: `paths` in order, the one to load first; `fetched` in bytes."""
+    """Weights in the cache: `paths` in order, the one to load first; `fetched` in bytes.
+
+    `unlinked` has the sha256 of files that were placed now and that no link names by it.
+    """
 
     repo: str
     commit: str
     paths: tuple[Path, ...]
     fetched: int = 0
+    unlinked: Mapping[Path, str] = field(default_factory=dict)
 
 
 def locate(order: Order) -> Pulled | None:
@@ -141,12 +145,12 @@ def pull(
                 return cached
             raise
         chosen = quants.choose(facts.files, selector, prefer, facts.sizes)
-        snapshot = Snapshot(repo, facts.commit, order.revision, settings.state_dir)
+        snapshot = Snapshot(repo, facts.commit, order.revision)
         fetching = Fetching(snapshot, progress, pace or faults.Pace())
         files = targets(chosen, facts)
         fetching.run(files, Offer(repo, chosen, facts.sizes), check)
         paths = tuple(snapshot.path(target) for target in files)
-        return Pulled(repo, facts.commit, paths, fetching.fetched)
+        return Pulled(repo, facts.commit, paths, fetching.fetched, snapshot.unlinked)
 
 
 @contextlib.contextmanager

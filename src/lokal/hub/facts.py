@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PATIENCE = Pace(timeout=10, tries=3)
 _HEX40, _HEX64 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 # What no name in a repository needs and some system reads as a way out of the directory.
-_OUTSIDE = re.compile(r"(^|/)\.{0,2}(/|$)|[\\:\x00-\x1f]")
+_OUTSIDE = re.compile(r"(^|/)\.{0,2}(/|$)|[\\:\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)

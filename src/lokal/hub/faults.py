@@ -85,7 +85,7 @@ def pause(error: Exception, attempt: int, pace: Pace) -> float | None:
     import httpx2
     from huggingface_hub import errors as hf
 
-    growing = min(0.5 * 2 ** (attempt - 1), 20.0)
+    growing: float = min(0.5 * 2 ** (attempt - 1), 20.0)
     if attempt >= pace.tries:
         return None
     if isinstance(error, ExpiredLinkError):
@@ -110,7 +110,9 @@ def _asked_for(response: httpx2.Response) -> float | None:
     """Seconds that the server asks us to wait, in either form that HTTP has for it."""
     from email.utils import parsedate_to_datetime
 
-    from huggingface_hub.utils import parse_ratelimit_headers
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        parse_ratelimit_headers,
+    )
 
     text = response.headers.get("Retry-After", "").strip()
     if text.isdigit():
@@ -194,7 +196,8 @@ def explain(error: BaseException, repo: str, revision: str) -> LokalError | None
             return _explain_status(error.response, repo)
         case WrongSizeError():
             return IntegrityError(
-                f"{repo}: {error}", hint="run the same command again, on another network if it lasts"
+                f"{repo}: {error}",
+                hint="run the same command again, on another network if it lasts",
             )
         case httpx2.LocalProtocolError() | UnicodeEncodeError():
             return AccessError(

@@ -85,12 +85,19 @@ class Fetching:
                     check(offer, lambda size: _first_bytes(transfer, size))
                 except LokalError:
                     if not before:
-                        partial.discard()
+                        self._leave_nothing(partial)
                     raise
             digest = self._verified(transfer)
         self.snapshot.place(target, path, digest)
         partial.discard()
         self.fetched += target.size - before
+
+    def _leave_nothing(self, partial: Partial) -> None:
+        """Remove what was begun, and directories that would be empty."""
+        partial.discard()
+        with contextlib.suppress(OSError):
+            self.snapshot.blobs.rmdir()
+            self.snapshot.blobs.parent.rmdir()
 
     def _verified(self, transfer: Transfer) -> Digest:
         """Transfer and hash; what is wrong is fetched once more."""
@@ -132,7 +139,7 @@ class Fetching:
 
     def _link(self, source: Source) -> Link:
         from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         return Link(
             hf_hub_url(self.snapshot.repo, source.file.name, revision=self.snapshot.commit),
@@ -145,7 +152,7 @@ class Fetching:
     def _locked(self, target: Target) -> Iterator[None]:
         """Hold the lock that every client of this cache takes for the file."""
         from filelock import Timeout
-        from huggingface_hub.utils import WeakFileLock
+        from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
         path = self.snapshot.lock(target)
         path.parent.mkdir(parents=True, exist_ok=True)

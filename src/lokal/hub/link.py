@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ class Link:
         self._headers = headers
         self._signed: httpx2.URL | None = None
 
-    def read(self, start: int, stop: int, *, whole: bool = False) -> Iterator[tuple[int, bytes]]:
+    def read(self, start: int, stop: int, *, whole: bool = False) -> Generator[tuple[int, bytes]]:
         """Yield (offset, bytes) from `start` on; the body may end before `stop`.
 
         `whole`: where the server knows no ranges, take the file from its beginning instead.
@@ -60,15 +60,20 @@ class Link:
     @contextmanager
     def _get(self, start: int, stop: int) -> Iterator[httpx2.Response]:
         from huggingface_hub import get_session
-        from huggingface_hub.utils import hf_raise_for_status
+        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
-        # Compressed bytes would arrive at other offsets.
-        headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         signed = self._signed
+        headers = {
+            **self._headers,
+            "Range": f"bytes={start}-{stop - 1}",
+            "Accept-Encoding": "identity",  # compressed bytes would arrive at other offsets
+        }
+        if signed:
+            headers.pop("authorization", None)
         with get_session().stream(
             "GET",
             signed or self.url,
-            headers=headers if signed else {**self._headers, **headers},
+            headers=headers,
             timeout=self.timeout,
             follow_redirects=True,
         ) as response:

@@ -75,7 +75,7 @@ class Partial:
     def read(self, start: int, stop: int) -> bytes:
         with self._lock:
             self._data.seek(start)
-            return self._data.read(stop - start)
+            return bytes(self._data.read(stop - start))
 
     def close(self) -> None:
         """Note what is here, or leave nothing behind; calling it twice is fine."""

@@ -44,7 +44,10 @@ class Ranges:
         """Take a span out."""
         kept = []
         for span in self.spans:
-            kept += [Span(span.start, min(span.stop, start)), Span(max(span.start, stop), span.stop)]
+            kept += [
+                Span(span.start, min(span.stop, start)),
+                Span(max(span.start, stop), span.stop),
+            ]
         self.spans = [span for span in kept if span.start < span.stop]
 
     def gaps(self, stop: int, start: int = 0) -> Iterator[Span]:

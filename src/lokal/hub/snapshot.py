@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from lokal.checksum import remember
 from lokal.errors import SpaceError
 from lokal.hub import cache
 from lokal.hub.facts import is_commit
@@ -22,13 +21,13 @@ _MARGIN = 32 << 20  # bytes of the disk that stay free
 class Snapshot:
     """A commit of `OWNER/REPO`, asked for by the name of `revision`.
 
-    `state_dir` is where checksums are remembered that no link carries.
+    `unlinked` collects files that had to be placed themselves, with the sha256 that no link tells.
     """
 
     repo: str
     commit: str
     revision: str
-    state_dir: Path
+    unlinked: dict[Path, str] = field(default_factory=dict)
 
     @property
     def blobs(self) -> Path:
@@ -119,7 +118,7 @@ class Snapshot:
             _copy(blob, temporary)
         temporary.replace(path)
         if not linked:
-            remember(path, self.state_dir, digest.blob_name)
+            self.unlinked[path] = digest.blob_name
 
 
 def _symlink(blob: Path, link: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from queue import Empty, SimpleQueue
 
 from lokal.hub.faults import NoRangesError, Pace, pause, reason
@@ -138,10 +139,9 @@ class Transfer:
             left = stop - self._claimed.total
             fair = max(_SMALLEST_PIECE, left // (2 * self._pace.connections))
             end = min(gap.stop, gap.start + min(fair, self._pace.piece))
-            for index, source in enumerate(self.target.sources):
-                if gap.start < source.span.stop:
-                    break
-            span = Span(gap.start, min(end, source.span.stop))
+            stops = [source.span.stop for source in self.target.sources]
+            index = next(i for i, stop in enumerate(stops) if gap.start < stop)
+            span = Span(gap.start, min(end, stops[index]))
             self._claimed.add(*span)
             return index, span
 
@@ -149,11 +149,13 @@ class Transfer:
         """The worker where the server sends whole files only: one source after the other."""
         for index, source in enumerate(self.target.sources):
             end = min(stop, source.span.stop)
-            while not halt.is_set() and (gap := self.partial.here.first_gap(end, source.span.start)):
+            while not halt.is_set() and (
+                gap := self.partial.here.first_gap(end, source.span.start)
+            ):
                 self._insist(index, Span(gap.start, end), halt)
 
     def _insist(self, index: int, span: Span, halt: threading.Event) -> None:
-        """Bring a stretch, however often the connection breaks; the count restarts with progress."""
+        """Bring a stretch, however often it breaks off; with progress the count begins anew."""
         attempt = 0
         while not halt.is_set():
             gap = self.partial.here.first_gap(span.stop, span.start)
@@ -181,19 +183,19 @@ class Transfer:
         pieces = self._links[index].read(
             span.start - base, span.stop - base, whole=not self._has_ranges
         )
-        try:
-            for at, data in pieces:
-                if not heap:
-                    heap_at = at + base
-                heap += data
-                now = time.monotonic()
-                if len(heap) >= _HEAP or now - flushed >= _HEAP_SECONDS:
+        with closing(pieces):
+            try:
+                for at, data in pieces:
+                    if not heap:
+                        heap_at = at + base
+                    heap += data
+                    now = time.monotonic()
+                    if len(heap) >= _HEAP or now - flushed >= _HEAP_SECONDS:
+                        self.partial.write(heap_at, bytes(heap))
+                        heap.clear()
+                        flushed = now
+                    if halt.is_set():
+                        return
+            finally:
+                if heap:
                     self.partial.write(heap_at, bytes(heap))
-                    heap.clear()
-                    flushed = now
-                if halt.is_set():
-                    break
-        finally:
-            if heap:
-                self.partial.write(heap_at, bytes(heap))
-            pieces.close()

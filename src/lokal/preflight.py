@@ -1,0 +1,93 @@
+"""Header first: what can be refused after a few megabytes, before the rest is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from lokal import gguf
+from lokal.catalog import quants
+from lokal.errors import ArchitectureError, SpaceError
+from lokal.hardware.context import LEAST, MAX_CONTEXT
+from lokal.hub.client import Offer
+
+_FIRST_LOOK = 4 << 20  # bytes; enough for vocabularies of up to 100,000 tokens or so
+_OVERHEAD = 256 << 20  # bytes for the computation's buffers and the process itself
+
+
+class Machine(NamedTuple):
+    """What a model may take and llama.cpp can load; `memory` in bytes, None if unknown."""
+
+    memory: int | None
+    knows: Callable[[str], bool]
+
+    @classmethod
+    def here(cls) -> Machine:
+        """This machine: its whole memory, as weights are mapped and not allocated, and its GPUs."""
+        from lokal.engine import build
+        from lokal.hardware.memory import total_bytes
+
+        total = total_bytes()
+        return cls(None if total is None else total + build.gpu_bytes(), build.knows)
+
+
+class Preflight:
+    """A `lokal.hub.client.Check`; `ctx` is the context in tokens that was asked for, if any."""
+
+    def __init__(self, ctx: int | None = None, machine: Machine | None = None) -> None:
+        self._ctx = ctx
+        self._machine = machine
+
+    def __call__(self, offer: Offer, start: Callable[[int], bytes]) -> None:
+        """Refuse what llama.cpp cannot load, or this machine cannot hold.
+
+        Raises:
+            LoadError: any leaf, as `gguf.check`.
+            SpaceError: too large; the hint names what fits.
+        """
+        machine = self._machine or Machine.here()
+        header = _header(offer, start)
+        if not machine.knows(header.architecture):
+            raise ArchitectureError(
+                f"{offer.chosen.name} is of architecture {header.architecture!r}, which the"
+                " installed llama.cpp does not know",
+                hint="a newer one may: pip install -U llama-cpp-python; --force pulls it anyway",
+            )
+        if machine.memory is not None:
+            self._check_memory(offer, header, machine.memory)
+
+    def _check_memory(self, offer: Offer, header: gguf.Header, memory: int) -> None:
+        ctx = min(self._ctx or min(header.context_length or LEAST, LEAST), MAX_CONTEXT)
+        beside = header.kv_bytes(ctx) + _OVERHEAD
+        needed = offer.chosen.size(offer.sizes) + beside
+        if needed <= memory:
+            return
+        fitting = [
+            weights
+            for weights in quants.group(offer.sizes)
+            if weights.complete and weights.size(offer.sizes) + beside <= memory
+        ]
+        raise SpaceError(
+            f"{offer.chosen.name} needs {needed / 1e9:.1f} GB of memory with a context of {ctx}"
+            f" tokens, this machine has {memory / 1e9:.1f} GB",
+            hint=_what_fits(offer, fitting) + "; llm pull --force fetches it anyway",
+        )
+
+
+def _header(offer: Offer, start: Callable[[int], bytes]) -> gguf.Header:
+    chosen = offer.chosen
+    size = chosen.size(offer.sizes) if chosen.raw_parts else offer.sizes[chosen.first]
+    look = min(_FIRST_LOOK, size)
+    while True:
+        try:
+            return gguf.check_start(f"{offer.repo}/{chosen.first}", start(look), size)
+        except gguf.NeedMore as more:
+            look = min(size, max(more.size, 2 * look))
+
+
+def _what_fits(offer: Offer, fitting: list[quants.Weights]) -> str:
+    if not fitting:
+        return f"nothing in {offer.repo} fits"
+    best = max(fitting, key=lambda weights: weights.size(offer.sizes))
+    size = best.size(offer.sizes) / 1e9
+    return f"the largest that fits is hf.co/{offer.repo}:{best.name} ({size:.2f} GB)"
