@@ -64,33 +64,41 @@ class Fetching:
                 return
             self.progress.begin(target.name, target.size)
             try:
-                if _only_xet_serves(target, self.pace):
-                    self._through_library(target)
-                else:
-                    self._through_ranges(target, offer, check)
+                path = self.snapshot.partial(target)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with Partial(path, target.size) as partial:
+                    before = partial.done
+                    transfer = Transfer(target, partial, self._link, self.pace, self.progress)
+                    if check:
+                        self._check(transfer, offer, check)
+                    if _only_xet_serves(target, self.pace):
+                        self._through_library(target)
+                    else:
+                        digest = self._verified(transfer)
+                        partial.close()
+                        self.snapshot.place(target, path, digest)
+                    partial.discard()
+                self.fetched += target.size - before
             except KeyboardInterrupt:
                 self.progress.say("stopped; the same command goes on from here")
                 raise
             finally:
                 self.progress.end()
 
-    def _through_ranges(self, target: Target, offer: Offer, check: Check | None) -> None:
-        path = self.snapshot.partial(target)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with Partial(path, target.size) as partial:
-            before = partial.done
-            transfer = Transfer(target, partial, self._link, self.pace, self.progress)
-            if check:
-                try:
-                    check(offer, lambda size: _first_bytes(transfer, size))
-                except LokalError:
-                    if not before:
-                        self._leave_nothing(partial)
-                    raise
-            digest = self._verified(transfer)
-        self.snapshot.place(target, path, digest)
-        partial.discard()
-        self.fetched += target.size - before
+    def _check(self, transfer: Transfer, offer: Offer, check: Check) -> None:
+        partial = transfer.partial
+        is_new = not partial.done
+
+        def start(size: int) -> bytes:
+            transfer.run(until=size)
+            return partial.read(0, size)
+
+        try:
+            check(offer, start)
+        except LokalError:
+            if is_new:
+                self._leave_nothing(partial)
+            raise
 
     def _leave_nothing(self, partial: Partial) -> None:
         """Remove what was begun, and directories that would be empty."""
@@ -133,7 +141,6 @@ class Fetching:
             if digest is None:
                 raise _damaged(target)
             self.snapshot.place(target, Path(path), digest)
-            self.fetched += target.size
         finally:
             shutil.rmtree(staging.parent, ignore_errors=True)
 
@@ -169,11 +176,6 @@ def _only_xet_serves(target: Target, pace: Pace) -> bool:
     from huggingface_hub.utils._runtime import is_xet_available
 
     return target.size > pace.largest and not target.is_joined and is_xet_available()
-
-
-def _first_bytes(transfer: Transfer, size: int) -> bytes:
-    transfer.run(until=size)
-    return transfer.partial.read(0, size)
 
 
 def _start_of(path: Path, size: int) -> bytes:

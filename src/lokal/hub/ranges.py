@@ -42,6 +42,8 @@ class Ranges:
 
     def remove(self, start: int, stop: int) -> None:
         """Take a span out."""
+        if start >= stop:
+            return
         kept = []
         for span in self.spans:
             kept += [

@@ -92,6 +92,7 @@ class Snapshot:
         blob = self.blobs / digest.blob_name
         with whole.open("rb+") as file:
             os.fsync(file.fileno())  # a crash of the machine must not leave the name without bytes
+        self.blobs.mkdir(parents=True, exist_ok=True)
         whole.replace(blob)
         self._link(target, blob, digest)
 
