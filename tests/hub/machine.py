@@ -22,6 +22,8 @@ _DRIVER = Path(__file__).with_name("driver.py")
 
 
 class Machine:
+    interpreter = (sys.executable,)
+
     def __init__(self, tmp_path: Path, hub: Standin) -> None:
         self.cache = tmp_path / "cache"
         self.hub = hub
@@ -40,7 +42,7 @@ class Machine:
         preexec = order.pop("preexec_fn", None)
         order = {"call": call, "source": source, **order}
         return subprocess.Popen(
-            [sys.executable, str(_DRIVER), json.dumps(order)],
+            [*self.interpreter, str(_DRIVER), json.dumps(order)],
             env=self.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -94,7 +96,11 @@ class Machine:
     def python(self, code: str) -> str:
         """What a program prints here."""
         done = subprocess.run(
-            [sys.executable, "-c", code], env=self.env, capture_output=True, text=True, check=True
+            [*self.interpreter, "-c", code],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return done.stdout.strip()
 
@@ -102,7 +108,7 @@ class Machine:
         """The command of huggingface_hub."""
         code = "from huggingface_hub.cli.hf import main; main()"
         return subprocess.run(
-            [sys.executable, "-c", code, *arguments],
+            [*self.interpreter, "-c", code, *arguments],
             env={**self.env, "HF_HUB_DISABLE_TELEMETRY": "1"},
             capture_output=True,
             text=True,

@@ -44,7 +44,7 @@ def test_a_request_that_fails_once_is_repeated(
         ({"match": CDN, "cut_after": 3_000_000}, 0),
         ({"match": CDN, "cut_after": 3_000_000, "reset": True}, 1 << 20),
         ({"match": CDN, "cut_after": 1_000_000, "times": None}, 0),
-        ({"match": CDN, "cut_after": 2_000_000, "reset": True, "times": 6}, 6 << 20),
+        ({"match": CDN, "cut_after": 2_000_000, "reset": True, "times": 6}, 12 << 20),
         ({"match": CDN, "stall_after": 2_000_000, "stall": 20}, 0),
         ({"match": CDN, "status": 403}, 0),
         ({"match": LATER, "status": 403, "times": 3}, 0),
@@ -88,15 +88,15 @@ def test_wrong_bytes_are_found_out_and_fetched_again(
 def test_a_server_without_ranges_works(machine: Machine, hub: Standin, big: bytes) -> None:
     hub.faults({"match": CDN, "ignore_range": True, "times": None})
     assert machine.pull("demo/big").read_bytes() == big
-    # Streams of other workers end when the first one finds out.
-    assert hub.sent() <= 2.5 * len(big)
+    # The answer to the first request is thrown away, with what was in the pipes already.
+    assert hub.sent() <= 2 * len(big)
 
 
 def test_a_server_without_ranges_that_breaks_begins_anew(
     machine: Machine, hub: Standin, big: bytes
 ) -> None:
     whole = {"match": CDN, "ignore_range": True}
-    hub.faults({**whole, "times": 5, "cut_after": 15_000_000}, {**whole, "times": None})
+    hub.faults({**whole, "times": 3, "cut_after": 15_000_000}, {**whole, "times": None})
     assert machine.pull("demo/big").read_bytes() == big
 
 
@@ -111,9 +111,8 @@ def test_an_expired_link_is_asked_for_again(machine: Machine, hub: Standin, big:
 
 
 def test_the_signed_link_is_used_again(machine: Machine, hub: Standin, big: bytes) -> None:
-    """Only the workers that begin together ask the Hub."""
     machine.pull("demo/big")
-    assert len(hub.requests(kind="resolve")) <= 4
+    assert len(hub.requests(kind="resolve")) == 1
     assert len(hub.requests(kind="cdn")) >= 4
     assert {r["auth"] for r in hub.requests()} == {None}
     assert big == BIG

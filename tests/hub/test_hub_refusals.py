@@ -186,7 +186,7 @@ def test_damage_that_lasts_leaves_nothing(machine: Machine, hub: Standin) -> Non
     assert "checksum is wrong" in machine.refuse(IntegrityError)["text"]
     assert len(hub.requests(kind="cdn")) == 2
     assert machine.partials() == []
-    assert not [path for path in machine.cache.rglob("*.gguf*")]
+    assert not list(machine.cache.rglob("*.gguf*"))
     assert machine.locate() is None
 
 

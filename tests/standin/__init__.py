@@ -104,7 +104,7 @@ class Standin:
             time.sleep(0.01)
         return [r for r in self.log.all() if all(r.get(k) == v for k, v in match.items())]
 
-    def sent(self) -> int:
+    def sent(self, wait: float = 2.0) -> int:
         """Bytes of file content that went out."""
         kinds = ("cdn", "resolve-cache", "xorb")
-        return sum(r["sent"] for r in self.requests() if r["kind"] in kinds)
+        return sum(r["sent"] for r in self.requests(wait) if r["kind"] in kinds)

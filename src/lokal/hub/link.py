@@ -47,7 +47,7 @@ class Link:
         """
         with self._get(start, stop) as response:
             at = self._begins(response, start, stop)
-            if at < start and not whole:
+            if response.status_code == 200 and not whole and stop - start < self.size:
                 raise NoRangesError
             for data in response.iter_raw():
                 data = data[: stop - at]

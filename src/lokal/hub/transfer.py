@@ -48,6 +48,7 @@ class Transfer:
         self._lock = threading.Lock()
         self._claimed = Ranges()
         self._has_ranges = True
+        self._answered = threading.Event()  # by the first stretch: the server is what it should be
         self._events = SimpleQueue[_Event]()
 
     def run(self, until: int | None = None) -> None:
@@ -62,7 +63,9 @@ class Transfer:
             self._claimed = self.partial.here
             missing = sum(map(len, self._claimed.gaps(stop)))
             workers = min(self._pace.connections, -(-missing // _SMALLEST_PIECE))
-            self._work_together([lambda halt: self._pieces(stop, halt)] * workers)
+            first = [lambda halt: self._pieces(stop, halt)]
+            others = [lambda halt: self._more_pieces(stop, halt)] * (workers - 1)
+            self._work_together([*first[:workers], *others])
         if not self._has_ranges:
             self._work_together([lambda halt: self._stream(stop, halt)])
 
@@ -130,6 +133,15 @@ class Transfer:
             index, span = claim
             self._insist(index, span, halt)
 
+    def _more_pieces(self, stop: int, halt: threading.Event) -> None:
+        """A worker that leaves it to the first one to find out whether there are ranges, and where.
+
+        The Hub is asked for one signed link then, and not for one by each worker.
+        """
+        while not (self._answered.wait(_TICK) or halt.is_set()):
+            pass
+        self._pieces(stop, halt)
+
     def _claim(self, stop: int) -> tuple[int, Span] | None:
         """The next stretch that nobody works on, and the number of its source."""
         with self._lock:
@@ -165,6 +177,7 @@ class Transfer:
                 self._bring(index, Span(gap.start, span.stop), halt)
             except NoRangesError:
                 self._has_ranges = False
+                self._answered.set()
                 return
             except Exception as error:
                 arrived = self.partial.here.first_gap(span.stop, span.start) != gap
@@ -189,6 +202,7 @@ class Transfer:
                     if not heap:
                         heap_at = at + base
                     heap += data
+                    self._answered.set()
                     now = time.monotonic()
                     if len(heap) >= _HEAP or now - flushed >= _HEAP_SECONDS:
                         self.partial.write(heap_at, bytes(heap))
