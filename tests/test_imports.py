@@ -22,7 +22,9 @@ MAY_IMPORT = {
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "weights", "settings"},
     "model": {"weights", "engine", "hardware", "errors"},
-    "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"},
+    "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}
+    | {"preflight"},
+    "preflight": {"engine", "hub", "gguf", "hardware", "catalog", "errors"},
     "inventory": {"hub", "gguf", "catalog", "settings", "errors"},
     "hub": {"catalog", "settings", "errors", ""},
     "hardware": {"gguf", "errors"},
@@ -38,8 +40,9 @@ MAY_IMPORT = {
 OWNERS = {
     "typer": "cli/",
     "rich": "cli/",
-    "huggingface_hub": "hub/client.py",
-    "httpx2": "hub/client.py",
+    "huggingface_hub": "hub/",
+    "httpx2": "hub/",
+    "filelock": "hub/",
     "pydantic": "catalog/registry.py",
     "platformdirs": "settings.py",
     "jinja2": "engine/chat.py",

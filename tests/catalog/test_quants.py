@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lokal.catalog.quants import pick
-from lokal.errors import LoadError, ModelNameError
+from lokal.catalog.quants import choose
+from lokal.errors import ModelNameError
 
 PLAIN = ["README.md", "x-Q4_K_M.gguf", "x-Q4_K_S.gguf", "x-Q8_0.gguf", "x-BF16.gguf", "imatrix.dat"]
 SHARDS = [f"Q2_K/x-Q2_K-0000{i}-of-00003.gguf" for i in (1, 2, 3)]
@@ -48,7 +48,7 @@ tags = st.sampled_from(["Q2_K", "Q4_K_M", "Q4_K_S", "Q8_0", "IQ1_S", "BF16", "F1
 def test_the_files_that_are_meant(
     files: list[str], selector: str | None, chosen: list[str]
 ) -> None:
-    assert pick(files, selector) == chosen
+    assert choose(files, selector).files == tuple(chosen)
 
 
 @pytest.mark.parametrize(
@@ -70,22 +70,45 @@ def test_nothing_or_too_much_that_fits_is_said_with_the_choices(
     files: list[str], selector: str | None, message: str, hint: str
 ) -> None:
     with pytest.raises(ModelNameError) as caught:
-        pick(files, selector)
+        choose(files, selector)
     assert message in caught.value.message
     assert hint in caught.value.hint
 
 
-def test_raw_parts_are_refused_for_what_they_are() -> None:
-    files = [f"grok-1.{q}.gguf.part{i}of2" for q in ("Q2_K", "Q4_K_M") for i in (1, 2)]
-    with pytest.raises(LoadError, match=r"grok-1\.Q4_K_M\.gguf comes in 2 raw parts"):
-        pick(files)
-    assert pick([*files, "grok-1.Q4_K_M.gguf"]) == ["grok-1.Q4_K_M.gguf"]
+def test_raw_parts_make_one_file() -> None:
+    files = [f"grok-1.{q}.gguf.part{i}of2" for q in ("Q2_K", "Q4_K_M") for i in (2, 1)]
+    weights = choose(files)
+    assert weights.raw_parts
+    assert weights.files == ("grok-1.Q4_K_M.gguf.part1of2", "grok-1.Q4_K_M.gguf.part2of2")
+    assert weights.first == weights.name == "grok-1.Q4_K_M.gguf"
+    assert choose(files, "grok-1.Q2_K.gguf.part1of2").name == "grok-1.Q2_K.gguf"
+    with pytest.raises(ModelNameError, match="1 of 2 parts"):
+        choose(files[:1])
+
+
+def test_where_the_whole_is_there_parts_are_not_needed() -> None:
+    files = [f"x.Q2_K.gguf.part{i}of2" for i in (1, 2)]
+    weights = choose([*files, "x.Q2_K.gguf"])
+    assert (weights.raw_parts, weights.files) == (False, ("x.Q2_K.gguf",))
+    assert choose(["x.Q2_K.gguf"], files[0]).files == ("x.Q2_K.gguf",)
+
+
+def test_of_shards_the_first_one_is_loaded() -> None:
+    assert choose(SHARDS).first == SHARDS[0]
+
+
+def test_choices_come_with_their_sizes() -> None:
+    sizes = {"x-Q8_0.gguf": 8_540_000_000, **dict.fromkeys(SHARDS, 1_000_000_000)}
+    with pytest.raises(ModelNameError) as caught:
+        choose(sizes, "Q5_K_M", sizes=sizes)
+    choices = "Q2_K/x-Q2_K.gguf (3.00 GB), x-Q8_0.gguf (8.54 GB)"
+    assert caught.value.hint == f"choose one of: {choices}"
 
 
 def test_preferences_decide_among_what_the_selector_leaves() -> None:
     files = ["a-Q4_K_M.gguf", "b-Q4_K_M.gguf", "b-Q8_0.gguf"]
-    assert pick(files, "Q4_K_M", prefer=["b-Q4_K_M.gguf"]) == ["b-Q4_K_M.gguf"]
-    assert pick(files, None, prefer=["Q8_0"]) == ["b-Q8_0.gguf"]
+    assert choose(files, "Q4_K_M", prefer=["b-Q4_K_M.gguf"]).files == ("b-Q4_K_M.gguf",)
+    assert choose(files, None, prefer=["Q8_0"]).files == ("b-Q8_0.gguf",)
 
 
 @given(st.lists(tags, min_size=1, unique=True), st.data())
@@ -95,17 +118,17 @@ def test_a_tag_finds_exactly_the_file_that_carries_it(
     files = [f"model-7B.{tag}.gguf" for tag in present] + ["mmproj-model.F16.gguf"]
     wanted = data.draw(tags)
     if wanted in present:
-        assert pick(files, wanted.lower()) == [f"model-7B.{wanted}.gguf"]
+        assert choose(files, wanted.lower()).files == (f"model-7B.{wanted}.gguf",)
     else:
         with pytest.raises(ModelNameError):
-            pick(files, wanted)
+            choose(files, wanted)
 
 
 @given(st.integers(min_value=1, max_value=40), st.randoms(use_true_random=False))
 def test_shards_come_all_and_in_order(count: int, random: Random) -> None:
     shards = [f"m-Q8_0-{i:05}-of-{count:05}.gguf" for i in range(1, count + 1)]
     shuffled = sorted(shards, key=lambda _: random.random())
-    assert pick(shuffled) == shards
+    assert choose(shuffled).files == tuple(shards)
 
 
 @given(st.lists(st.text(max_size=30)), st.none() | st.text(max_size=20))
@@ -113,8 +136,8 @@ def test_any_listing_gives_files_of_it_or_an_expected_error(
     files: list[str], selector: str | None
 ) -> None:
     try:
-        chosen = pick(files, selector)
-    except (ModelNameError, LoadError):
+        chosen = choose(files, selector)
+    except ModelNameError:
         return
-    assert chosen
-    assert set(chosen) <= set(files)
+    assert chosen.files
+    assert set(chosen.files) <= set(files)

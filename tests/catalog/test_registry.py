@@ -12,7 +12,7 @@ from jinja2 import Environment
 from pydantic import TypeAdapter
 
 from lokal.catalog.entry import Entry
-from lokal.catalog.quants import pick
+from lokal.catalog.quants import choose
 from lokal.catalog.refs import NameRef, parse
 from lokal.catalog.registry import Registry, models_toml
 from lokal.errors import ModelNameError, UsageError
@@ -63,7 +63,7 @@ def test_every_expected_file_name_would_be_picked_by_its_quant(tmp_path: Path) -
     for entry in load(tmp_path).entries():
         if name := entry.filename():
             others = [entry.filename("Q3_K_S") or "", entry.filename("BF16") or ""]
-            assert pick([*others, name], entry.quant) == [name]
+            assert choose([*others, name], entry.quant).files == (name,)
 
 
 def test_every_name_resolves_and_every_canonical_ref_to_its_own_entry(tmp_path: Path) -> None:

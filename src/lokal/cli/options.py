@@ -115,4 +115,12 @@ Verbose = Annotated[
 DryRun = Annotated[
     bool, _option("--dry-run", help="Show the rendered prompt and the settings; generate nothing.")
 ]
+Revision = Annotated[
+    str, _option("--revision", metavar="REV", help="Branch, tag or commit on the Hub [main].")
+]
+# Only ever by hand: what it overrides was found out for a reason.
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Fetch even what cannot run on this machine.", show_default=False),
+]
 Offline = Annotated[bool, _option("--offline", help="Never use the network.")]

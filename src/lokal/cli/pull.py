@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from lokal.cli import options as opt
 
@@ -17,12 +15,8 @@ if TYPE_CHECKING:
 
 def pull(
     models: opt.ModelNames,
-    revision: Annotated[
-        str, typer.Option("--revision", help="Branch, tag or commit [main].", show_default=False)
-    ] = "main",
-    force: Annotated[
-        bool, typer.Option("--force", help="Fetch even what cannot run on this machine.")
-    ] = False,
+    revision: opt.Revision = "main",
+    force: opt.Force = False,
     offline: opt.Offline = False,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -41,7 +35,7 @@ def pull(
         surroundings = replace(surroundings, offline=True)
     results = []
     for model in models:
-        show = Progress() if quiet else progress()
+        show = Progress() if quiet else progress(surroundings)
         result = _pull_one(model, surroundings, show, revision=revision, force=force)
         results.append(result)
         if not json:
