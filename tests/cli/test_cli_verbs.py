@@ -13,7 +13,7 @@ from command import Llm
 
 import lokal
 
-VERBS = ("run", "ls", "show", "models")
+VERBS = ("run", "pull", "ls", "show", "models")
 
 
 def cache(llm: Llm, path: Path, repo: str = "owner/repo", file: str = "x-Q4_K_M.gguf") -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import BIG, Q4
+from contents import BIG, Q4
 from machine import Machine
 from standin import Standin
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from conftest import FILES, PARTS, Q4, Q8
+from contents import FILES, PARTS, Q4, Q8
 from machine import Machine
 from standin import GOOD_TOKEN, Standin
 

@@ -36,7 +36,8 @@ def test_ranges_are_sets_of_numbers(steps: list[tuple[str, tuple[int, int]]], wi
     start, stop = window
     gaps = list(ranges.gaps(stop, start))
     assert set().union(*(numbers(*gap) for gap in gaps)) == numbers(start, stop) - model
-    assert all(gaps) and gaps == sorted(gaps)  # noqa: PT018
+    assert all(gap.size > 0 for gap in gaps)
+    assert gaps == sorted(gaps)
     assert ranges.first_gap(stop, start) == (gaps[0] if gaps else None)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Q4
+from contents import Q4
 from machine import Machine
 from standin import GOOD_TOKEN, Standin
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from lokal.hub.ranges import Ranges
 
-NOTE_EVERY = 4 << 20  # bytes that a kill may cost, besides what is on its way
+NOTE_EVERY = 1 << 20  # bytes that a kill may cost, besides what is on its way
 _ZEROS = bytes(64 << 10)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -55,7 +55,7 @@ class Partial:
         with self._lock:
             return Ranges(self._here.spans)
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         """Put bytes in their place, and note from time to time what is here."""
         with self._lock:
             self._data.seek(offset)

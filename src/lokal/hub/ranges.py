@@ -12,7 +12,8 @@ class Span(NamedTuple):
     start: int
     stop: int
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
         return self.stop - self.start
 
 
@@ -27,7 +28,7 @@ class Ranges:
     @property
     def total(self) -> int:
         """How many bytes there are."""
-        return sum(stop - start for start, stop in self.spans)
+        return sum(span.size for span in self.spans)
 
     def add(self, start: int, stop: int) -> None:
         """Put a span in; what it touches becomes one with it."""

@@ -73,15 +73,16 @@ class Digest:
         self._whole: Any = hashlib.sha256() if target.is_joined else None
         self._left = list(target.sources)
         self._current: Any = self._left[0].file.digest()
+        self._buffer = memoryview(bytearray(_BLOCK))  # one for all, as new ones cost page faults
         self._settle()
 
     def follow(self, path: Path, stop: int) -> None:
         """Go on with the bytes of a file up to `stop`."""
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
             file.seek(self.at)
             while self._left and self.at < stop:
                 end = min(stop, self._left[0].span.stop, self.at + _BLOCK)
-                data = file.read(end - self.at)
+                data = self._buffer[: file.readinto(self._buffer[: end - self.at])]
                 if not data:
                     return
                 self._current.update(data)

@@ -20,6 +20,7 @@ _HEAP = 1 << 20  # bytes to collect before they are written
 _HEAP_SECONDS = 0.5  # or this long, so that slow connections show progress
 _HASH_AT_ONCE = 16 << 20  # bytes; a few milliseconds
 _TICK = 0.1  # seconds between two looks at how far it is
+_TOLD_FOR = 10.0  # seconds in which people remember what they were told
 _GRACE = 1.0  # seconds for workers to write what they hold, when all is to end
 
 # What workers tell the thread that started them: a pause and its reason, an error, or their end.
@@ -50,6 +51,7 @@ class Transfer:
         self._has_ranges = True
         self._answered = threading.Event()  # by the first stretch: the server is what it should be
         self._events = SimpleQueue[_Event]()
+        self._told = ("", 0.0)  # the last reason to wait, and until when it is not told again
 
     def run(self, until: int | None = None) -> None:
         """Bring everything, or at least the first `until` bytes.
@@ -61,7 +63,7 @@ class Transfer:
         stop = self.target.size if until is None else min(until, self.target.size)
         if self._has_ranges:
             self._claimed = self.partial.here
-            missing = sum(map(len, self._claimed.gaps(stop)))
+            missing = sum(gap.size for gap in self._claimed.gaps(stop))
             workers = min(self._pace.connections, -(-missing // _SMALLEST_PIECE))
             first = [lambda halt: self._pieces(stop, halt)]
             others = [lambda halt: self._more_pieces(stop, halt)] * (workers - 1)
@@ -117,7 +119,7 @@ class Transfer:
                     failure = failure or event
                     halt.set()
                 else:
-                    self._progress.wait(*event)
+                    self._tell(*event)
         finally:
             halt.set()
             deadline = time.monotonic() + _GRACE
@@ -126,6 +128,13 @@ class Transfer:
         self._progress.at(self.partial.done)
         if failure:
             raise failure
+
+    def _tell(self, seconds: float, why: str) -> None:
+        """Report a pause; all workers may have the same one, or the connection break all the time."""
+        now = time.monotonic()
+        if why != self._told[0] or now >= self._told[1]:
+            self._progress.wait(seconds, why)
+            self._told = (why, now + seconds + _TOLD_FOR)
 
     def _pieces(self, stop: int, halt: threading.Event) -> None:
         """A worker: bring one piece after the other."""
@@ -189,27 +198,47 @@ class Transfer:
                 halt.wait(seconds)
 
     def _bring(self, index: int, span: Span, halt: threading.Event) -> None:
-        """One request; what arrives is written in heaps."""
-        source = self.target.sources[index]
-        base = source.span.start
-        heap, heap_at, flushed = bytearray(), span.start, time.monotonic()
+        """One request."""
+        base = self.target.sources[index].span.start
         pieces = self._links[index].read(
             span.start - base, span.stop - base, whole=not self._has_ranges
         )
+        heap = _Heap(self.partial)
         with closing(pieces):
             try:
                 for at, data in pieces:
-                    if not heap:
-                        heap_at = at + base
-                    heap += data
                     self._answered.set()
-                    now = time.monotonic()
-                    if len(heap) >= _HEAP or now - flushed >= _HEAP_SECONDS:
-                        self.partial.write(heap_at, bytes(heap))
-                        heap.clear()
-                        flushed = now
+                    heap.put(base + at, data)
                     if halt.is_set():
                         return
             finally:
-                if heap:
-                    self.partial.write(heap_at, bytes(heap))
+                heap.flush()
+
+
+class _Heap:
+    """Collects bytes that follow each other, to write more of them at once.
+
+    It has one buffer for all, because new ones of that size cost more than the copying.
+    """
+
+    def __init__(self, partial: Partial) -> None:
+        self._partial = partial
+        self._buffer = memoryview(bytearray(_HEAP))
+        self._start = self._held = 0
+        self._flushed = time.monotonic()
+
+    def put(self, at: int, data: bytes) -> None:
+        if self._held + len(data) > _HEAP or time.monotonic() - self._flushed > _HEAP_SECONDS:
+            self.flush()
+        if len(data) > _HEAP:
+            self._partial.write(at, data)
+            return
+        if not self._held:
+            self._start = at
+        self._buffer[self._held : self._held + len(data)] = data
+        self._held += len(data)
+
+    def flush(self) -> None:
+        if self._held:
+            self._partial.write(self._start, self._buffer[: self._held])
+        self._held, self._flushed = 0, time.monotonic()
