@@ -130,7 +130,7 @@ class Transfer:
             raise failure
 
     def _tell(self, seconds: float, why: str) -> None:
-        """Report a pause; all workers may have the same one, or the connection break all the time."""
+        """Report a pause, once; all workers may have it, or connections break all the time."""
         now = time.monotonic()
         if why != self._told[0] or now >= self._told[1]:
             self._progress.wait(seconds, why)
