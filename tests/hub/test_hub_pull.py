@@ -122,6 +122,14 @@ def test_raw_parts_are_joined_to_one_file(machine: Machine, hub: Standin) -> Non
     assert kinds(hub) == ["info"]
 
 
+def test_raw_parts_of_another_tool_are_not_fetched_again(machine: Machine, hub: Standin) -> None:
+    for name in list(PARTS)[1:]:
+        machine.python(f"import huggingface_hub as h; h.hf_hub_download('demo/x', '{name}')")
+    hub.log.clear()
+    assert machine.pull(selector="Q6_K").read_bytes() == b"".join(PARTS.values())
+    assert [request["file"] for request in hub.requests(kind="cdn")] == [next(iter(PARTS))]
+
+
 def test_an_entry_means_its_own_quantization_whatever_is_cached(machine: Machine) -> None:
     entry = {"repo": "demo/x", "file": "x-{quant}.gguf", "quant": "Q8_0"}
     machine.pull("demo/x", "Q4_K_M")

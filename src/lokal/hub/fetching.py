@@ -74,6 +74,7 @@ class Fetching:
                     if _only_xet_serves(target, self.pace):
                         self._through_library(target)
                     else:
+                        self._copy_parts(target, partial)
                         digest = self._verified(transfer)
                         partial.close()
                         self.snapshot.place(target, path, digest)
@@ -106,6 +107,14 @@ class Fetching:
         with contextlib.suppress(OSError):
             self.snapshot.blobs.rmdir()
             self.snapshot.blobs.parent.rmdir()
+
+    def _copy_parts(self, target: Target, partial: Partial) -> None:
+        """Take raw parts that another tool has downloaded from the cache."""
+        for source in target.sources if target.is_joined else ():
+            with contextlib.suppress(FileNotFoundError):
+                blob = self.snapshot.blobs / source.file.etag
+                if blob.stat().st_size == source.file.size:
+                    partial.copy(blob, source.span.start)
 
     def _verified(self, transfer: Transfer) -> Digest:
         """Transfer and hash; what is wrong is fetched once more."""

@@ -17,6 +17,7 @@ from typing import Any
 from lokal.hub.ranges import Ranges
 
 NOTE_EVERY = 1 << 20  # bytes that a kill may cost, besides what is on its way
+_COPIED_AT_ONCE = 1 << 20  # bytes
 _ZEROS = bytes(64 << 10)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -65,6 +66,13 @@ class Partial:
             self._here.add(offset, offset + len(data))
             if self._here.total - self._noted >= NOTE_EVERY:
                 self._write_note()
+
+    def copy(self, path: Path, offset: int) -> None:
+        """Write a whole file."""
+        with path.open("rb") as file:
+            while data := file.read(_COPIED_AT_ONCE):
+                self.write(offset, data)
+                offset += len(data)
 
     def forget(self, start: int, stop: int) -> None:
         """What was fetched there is wrong: it has to come again."""
