@@ -45,9 +45,9 @@ OWNERS = {
     "jinja2": "engine/chat.py",
 }
 
-# Who may touch the environment besides settings: llama.cpp and the Hub's library read variables
-# of their own.
-READERS = {"settings.py", "engine/llama.py", "hub/cache.py", "hub/client.py"}
+# Who may touch the environment besides settings: OpenMP, llama.cpp and the Hub's library read
+# variables of their own.
+READERS = {"settings.py", "cli/main.py", "engine/llama.py", "hub/cache.py", "hub/client.py"}
 
 
 def name(path: Path) -> str:

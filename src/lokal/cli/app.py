@@ -23,6 +23,9 @@ llm runs open-weight language models on this machine.
 llm --help lists every verb, llm run --help every option.
 """
 
+# What describes a single call, and the arguments.
+FLAGS_ONLY = {"json", "debug", "dry_run", "help", "model", "prompt"}
+
 # No rich in help and errors: it takes longer to import than everything else together.
 app = typer.Typer(
     name="llm", rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True
@@ -113,9 +116,8 @@ def _defaults(command: Any) -> dict[str, dict[str, Any]]:
     from lokal import settings
 
     options = dict(settings.load().options)
-    # What the environment cannot set, such as --json, config.toml cannot set either.
     verbs = {
-        name: {param.name: param for param in verb.params if getattr(param, "envvar", None)}
+        name: {param.name: param for param in verb.params if param.name not in FLAGS_ONLY}
         for name, verb in command.commands.items()
     }
     tables = {name: options.pop(name) for name in verbs if isinstance(options.get(name), dict)}
@@ -125,7 +127,7 @@ def _defaults(command: Any) -> dict[str, dict[str, Any]]:
     if wrong:
         raise UsageError(
             f"config.toml sets {wrong[0]!r}, which it cannot",
-            hint="it sets the options of --help but json and debug, with _ for -, as in max_tokens",
+            hint="it sets the options of --help, with _ for -, as in max_tokens",
         )
     return {
         name: {

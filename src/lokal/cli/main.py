@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import gc
-
-# Importing makes a hundred thousand objects and next to no garbage; looking for some takes a
-# twentieth of a start. `llm run` switches the collector on again once everything is loaded.
-gc.disable()
-
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -20,6 +16,12 @@ EXIT_INTERRUPTED, EXIT_READER_GONE = 130, 141
 
 def main() -> NoReturn:
     """Entry point of `llm` and `lokal`."""
+    # Importing makes a hundred thousand objects and next to no garbage; looking for some takes a
+    # twentieth of a start. The collector is on again once everything is imported.
+    gc.disable()
+    # GNU OpenMP lets threads spin for milliseconds at each barrier. When other programs want the
+    # cores too, that is what they spin away: a hundred times the work of a small model.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     code = _exit_code(sys.argv[1:])
     # All is written and told; neither a late Ctrl-C nor a last flush may add to it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

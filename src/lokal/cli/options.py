@@ -24,14 +24,26 @@ def _complete_model(incomplete: str) -> list[str]:
 
 
 def _option(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 - Typer's own name for it
+    name = flags[-1].removeprefix("--").partition("/")[0]
     return typer.Option(
         *flags,
         help=help,
-        envvar="LOKAL_" + flags[-1].strip("-").replace("-", "_").upper(),
+        envvar="LOKAL_" + name.replace("-", "_").upper(),
         show_envvar=False,
         show_default=False,
         **more,
     )
+
+
+def _switch(*flags: str, help: str) -> Any:  # noqa: A002
+    """An option that is on or off, and can be switched off again on the command line."""
+    name = flags[-1].removeprefix("--")
+    return _option(*flags[:-1], f"--{name}/--no-{name}", help=help)
+
+
+def _several(*flags: str, help: str) -> Any:  # noqa: A002
+    """A repeatable option; the environment cannot set it, as it has no separator to spare."""
+    return typer.Option(*flags, help=help, show_default=False)
 
 
 ModelName = Annotated[
@@ -55,12 +67,12 @@ GpuLayers = Annotated[
 System = Annotated[str | None, _option("-s", "--system", help="System message.")]
 Files = Annotated[
     list[str] | None,
-    _option("-f", "--file", help="Add the text of this file to the prompt; repeatable."),
+    _several("-f", "--file", help="Add the text of this file to the prompt; repeatable."),
 ]
-NoStdin = Annotated[bool, _option("--no-stdin", help="Never read standard input.")]
-Raw = Annotated[bool, _option("--raw", help="Complete the text as it is, without chat template.")]
+Stdin = Annotated[bool, _switch("--stdin", help="Read standard input [unless it is a terminal].")]
+Raw = Annotated[bool, _switch("--raw", help="Complete the text as it is, without chat template.")]
 Truncate = Annotated[
-    bool, _option("--truncate", help="Cut the front of a prompt that is too long.")
+    bool, _switch("--truncate", help="Cut the front of a prompt that is too long.")
 ]
 
 MaxTokens = Annotated[
@@ -81,29 +93,33 @@ RepeatPenalty = Annotated[
     float | None, _option("--repeat-penalty", help="Weaken recent tokens; 1 is off.")
 ]
 Seed = Annotated[int | None, _option("--seed", help="The same seed gives the same text.")]
-Stop = Annotated[list[str] | None, _option("--stop", help="End before this text; repeatable.")]
-IgnoreEos = Annotated[bool, _option("--ignore-eos", help="Go on where the model would end.")]
+Stop = Annotated[list[str] | None, _several("--stop", help="End before this text; repeatable.")]
+IgnoreEos = Annotated[bool, _switch("--ignore-eos", help="Go on where the model would end.")]
 FailOnLength = Annotated[
-    bool, _option("--fail-on-length", help="Exit 10 if the token limit cut the answer.")
+    bool, _switch("--fail-on-length", help="Exit 10 if the token limit cut the answer.")
 ]
 
 Output = Annotated[
     str | None, _option("-o", "--output", help="Write to this file, not to standard output.")
 ]
-# The next two shape errors too, even those of the environment and config.toml, which therefore
-# cannot set them.
+# The environment and config.toml cannot set what shapes even the errors they cause.
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value.", show_default=False)]
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show a traceback with every error.", show_default=False)
 ]
-Quiet = Annotated[bool, _option("-q", "--quiet", help="Nothing on standard error but errors.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Show the rendered prompt and the settings; generate nothing.",
+        show_default=False,
+    ),
+]
+Quiet = Annotated[bool, _switch("-q", "--quiet", help="Nothing on standard error but errors.")]
 Verbose = Annotated[
     int,
     _option(
         "-v", "--verbose", count=True, help="Speed on standard error; -vv: llama.cpp's log too."
     ),
 ]
-DryRun = Annotated[
-    bool, _option("--dry-run", help="Show the rendered prompt and the settings; generate nothing.")
-]
-Offline = Annotated[bool, _option("--offline", help="Never use the network.")]
+Offline = Annotated[bool, _switch("--offline", help="Never use the network.")]
