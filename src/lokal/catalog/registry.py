@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lokal.catalog import sections
 from lokal.catalog.entry import Entry, License
 from lokal.catalog.refs import NameRef
 from lokal.errors import ModelNameError, UsageError
@@ -19,18 +20,18 @@ __all__ = ["Entry", "Registry", "models_toml"]
 class Registry:
     """Every named model; an entry is built when it is asked for, because a command needs one.
 
-    `models` and `licenses` are the tables of that name as parsed, the user's laid over ours.
-    `build` turns a complete table into an entry.
+    `tables` are `model`, `license` and `absent` as parsed, the user's laid over ours. `build`
+    turns a complete table into an entry.
     """
 
     def __init__(
         self,
-        models: Mapping[str, Any],
-        licenses: Mapping[str, Any],
+        tables: Mapping[str, Mapping[str, Any]],
         build: Callable[[Mapping[str, Any]], Entry] = Entry.from_table,
     ) -> None:
-        self._models = models
-        self._licenses = licenses
+        self._models = tables["model"]
+        self._licenses = tables["license"]
+        self._absent = tables["absent"]
         self._build = build
 
     @classmethod
@@ -40,16 +41,24 @@ class Registry:
         Raises:
             UsageError: the overlay is no TOML, or a field in it is unknown, wrong or missing.
         """
-        with models_toml().open("rb") as file:
-            built_in = tomllib.load(file)
-        overlay = _read_overlay(settings.overlay_path)
+        return cls.read(settings.overlay_path)
+
+    @classmethod
+    def read(cls, overlay_path: Path) -> Registry:
+        """Read models.toml and that overlay, which need not exist.
+
+        Raises:
+            UsageError: as for `load`.
+        """
+        built_in = sections.split(models_toml().read_text(encoding="utf-8"))
+        overlay = _read_overlay(overlay_path)
         if overlay is None:
-            return cls(built_in["model"], built_in["license"])
+            return cls(built_in)
         from pydantic import TypeAdapter  # 80 ms, see entry.py
 
-        tables = _merge(built_in, overlay)
-        registry = cls(tables["model"], tables["license"], build=TypeAdapter(Entry).validate_python)
-        registry._check(overlay, settings.overlay_path)
+        tables = _merge({kind: dict(named) for kind, named in built_in.items()}, overlay)
+        registry = cls(tables, build=TypeAdapter(Entry).validate_python)
+        registry._check(overlay, overlay_path)
         return registry
 
     def resolve(self, ref: NameRef) -> Entry:
@@ -71,6 +80,8 @@ class Registry:
             variants = ", ".join(known for known in self._variants(name) if known)
             hint = f"its variants: {variants}" if variants else f"it has none: write {name}"
             raise ModelNameError(f"{name} has no variant {variant!r}", hint=hint)
+        if absent := self._absent.get(name):
+            raise ModelNameError(absent["message"], hint=absent["hint"])
         import difflib
 
         close = difflib.get_close_matches(full, self.names(), n=3)
