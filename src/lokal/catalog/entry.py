@@ -132,6 +132,8 @@ class Entry(_Strict):
         first, *others = map(re.escape, self.file.split("{quant}"))
         pattern = first + r"(?P<quant>[\w-]+)" + "(?P=quant)".join(others)
         match = re.fullmatch(pattern, file, re.IGNORECASE)
+        if match and match["quant"].lower() == self.quant.lower():
+            return self.quant
         return match["quant"] if match else None
 
     def embedded_path(self) -> Path | None:

@@ -104,6 +104,10 @@ class Registry:
             names.update(dict.fromkeys(table.get("aliases", ())))
         return list(names)
 
+    def license_id(self, text: str) -> str | None:
+        """The id of a licence that is known here, as files spell it; None if it is not."""
+        return next((known for known in self._licenses if known.lower() == text.lower()), None)
+
     def _variants(self, name: str) -> Mapping[str | None, Any]:
         return self._models[name].get("variants") or {None: {}}
 

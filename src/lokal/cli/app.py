@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lokal import __version__
-from lokal.cli import ls, models, run, show
+from lokal.cli import ls, models, prune, rm, run, show, verify
 from lokal.cli.output import ReaderGone, write_lines
 from lokal.errors import UsageError
 
@@ -29,7 +29,10 @@ app.command()(run.run)
 app.command()(ls.ls)
 app.command("list", hidden=True)(ls.ls)
 app.command()(show.show)
-app.command()(models.models)
+app.command()(rm.rm)
+app.command()(verify.verify)
+app.command()(prune.prune)
+app.add_typer(models.app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -110,10 +113,7 @@ def _defaults(command: Any) -> dict[str, dict[str, Any]]:
 
     options = dict(settings.load().options)
     # What the environment cannot set, such as --json, config.toml cannot set either.
-    verbs = {
-        name: {param.name: param for param in verb.params if getattr(param, "envvar", None)}
-        for name, verb in command.commands.items()
-    }
+    verbs = {name: _settable(verb) for name, verb in command.commands.items()}
     tables = {name: options.pop(name) for name in verbs if isinstance(options.get(name), dict)}
     known = {name for params in verbs.values() for name in params}
     wrong = [key for key in options if key not in known]
@@ -123,14 +123,22 @@ def _defaults(command: Any) -> dict[str, dict[str, Any]]:
             f"config.toml sets {wrong[0]!r}, which it cannot",
             hint="it sets the options of --help but json and debug, with _ for -, as in max_tokens",
         )
-    return {
-        name: {
-            key: _typed(params[key], value)
-            for key, value in {**options, **tables.get(name, {})}.items()
-            if key in params
-        }
-        for name, params in verbs.items()
-    }
+    defaults: dict[str, dict[str, Any]] = {}
+    for name, verb in command.commands.items():
+        values = {**options, **tables.get(name, {})}
+        defaults[name] = _given(verbs[name], values)
+        for part, below in getattr(verb, "commands", {}).items():  # as in `models add`
+            defaults[name][part] = _given(_settable(below), values)
+    return defaults
+
+
+def _settable(verb: Any) -> dict[str, Any]:
+    """The options of a verb that config.toml may set, by name."""
+    return {param.name: param for param in verb.params if getattr(param, "envvar", None)}
+
+
+def _given(params: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    return {key: _typed(params[key], value) for key, value in values.items() if key in params}
 
 
 def _typed(option: Any, value: Any) -> str | list[str]:

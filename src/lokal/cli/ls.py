@@ -13,15 +13,19 @@ def ls(
     from datetime import datetime
 
     from lokal import settings
-    from lokal.cli.output import human_bytes, table, write_json, write_lines
+    from lokal.cli.output import human_bytes, plain, table, write_json, write_lines
     from lokal.inventory import inventory
 
     found = inventory(settings.load())
     if json:
-        write_json([{**vars(item), "path": str(item.path)} for item in found])
+        write_json([item.as_dict() for item in found])
         return
-    rows = [("NAME", "SIZE", "LICENSE", "USED", "PATH")]
+    rows = [("NAME", "QUANT", "SIZE", "LICENSE", "USED", "PATH")]
     for item in found:
+        size = human_bytes(item.size)
+        if item.missing:
+            size += f", {item.missing} of {item.missing + len(item.files)} shards missing"
         used = datetime.fromtimestamp(item.last_used).strftime("%Y-%m-%d")
-        rows.append((item.name, human_bytes(item.size), item.license or "-", used, str(item.path)))
+        name, quant, license_ = item.name, plain(item.quantization), plain(item.license)
+        rows.append((name, quant, size, license_, used, str(item.path)))
     write_lines(table(rows))

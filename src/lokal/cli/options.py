@@ -23,6 +23,19 @@ def _complete_model(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def _complete_cached(incomplete: str) -> list[str]:
+    from lokal import settings
+    from lokal.catalog.registry import Registry
+    from lokal.errors import LokalError
+    from lokal.inventory import downloaded
+
+    try:
+        names = [item.name for item in downloaded([*Registry.load(settings.load()).entries()])]
+    except LokalError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def _option(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 - Typer's own name for it
     return typer.Option(
         *flags,
@@ -39,6 +52,23 @@ ModelName = Annotated[
     typer.Argument(
         help="A name (`llm models` lists them), OWNER/REPO[:QUANT], or a .gguf file.",
         autocompletion=_complete_model,
+        show_default=False,
+    ),
+]
+
+CachedModels = Annotated[
+    list[str],
+    typer.Argument(
+        help="Names as `llm ls` shows them; OWNER/REPO is all of a repository.",
+        autocompletion=_complete_cached,
+        show_default=False,
+    ),
+]
+SomeCachedModels = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Names as `llm ls` shows them [all].",
+        autocompletion=_complete_cached,
         show_default=False,
     ),
 ]
@@ -107,3 +137,10 @@ DryRun = Annotated[
     bool, _option("--dry-run", help="Show the rendered prompt and the settings; generate nothing.")
 ]
 Offline = Annotated[bool, _option("--offline", help="Never use the network.")]
+
+Yes = Annotated[bool, _option("-y", "--yes", help="Do not ask.")]
+Repair = Annotated[bool, _option("--repair", help="Fetch damaged files again.")]
+Replace = Annotated[bool, _option("--force", help="Replace a model that you have added.")]
+DryRunRemoval = Annotated[
+    bool, _option("--dry-run", help="Show what would be removed; remove nothing.")
+]
