@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import cache as remembering
-from pathlib import Path
 
 from lokal.catalog.check import check
 from lokal.catalog.registry import Registry
@@ -17,8 +16,11 @@ from lokal.hub.listing import listing
 
 def main(names: Sequence[str]) -> int:
     """Check the models of these names, or all of them."""
-    registry = Registry.read(Path())  # no overlay: a user's own rows are the user's
-    entries = [e for e in registry.entries() if not names or e.ref.partition(":")[0] in names]
+    entries = [
+        entry
+        for entry in Registry.read().entries()  # without what the user has added
+        if not names or entry.ref.partition(":")[0] in names
+    ]
     moved = 0
     for finding in check(entries, remembering(listing)):
         moved += bool(finding.problems)

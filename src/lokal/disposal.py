@@ -82,7 +82,8 @@ def _meant(
         yield f"{text} (interrupted download)", folder, [], partials
         return
     for item in items:
-        yield item.name, *_of(item)
+        if item.repo and item.commit:
+            yield item.name, *_of(item, item.repo, item.commit)
 
 
 def _partials(text: str, settings: Settings) -> tuple[Path, list[Path]]:
@@ -106,14 +107,13 @@ def _refuse_outside(text: str, settings: Settings) -> None:
         )
 
 
-def _of(item: Item) -> tuple[Path, list[Path], list[Path]]:
+def _of(item: Item, repo: str, commit: str) -> tuple[Path, list[Path], list[Path]]:
     """Repository folder, entries of snapshots and partials that go with an item of the cache."""
-    folder, own = next(
-        (path.parents[1], path) for path in item.path.parents if path.parent.name == "snapshots"
-    )
+    folder = cache.folder(repo)
+    own = folder / "snapshots" / commit
     names = [path.relative_to(own) for path in item.files]
     revisions = [own]
-    if item.commit == cache.commit(item.repo or ""):
+    if commit == cache.commit(repo):
         # A revision that no ref points to has the file from before an update: nobody would ever
         # ask for it again, and its bytes would stay.
         kept = set(cache.refs(folder).values())

@@ -54,9 +54,8 @@ def _problems(entry: Entry, sizes: Mapping[str, int | None]) -> Iterator[str]:
     size = _size(found, sizes)
     if entry.size and size and abs(size - entry.size) > SLACK * entry.size:
         yield f"{found.name} has {size / 1e9:.3g} GB, not {entry.size / 1e9:.3g}"
-    others = [
-        n for weights in sets if entry.quant_of(weights.name) and (n := _size(weights, sizes))
-    ]
+    of_entry = (weights for weights in sets if entry.quant_of(weights.name))
+    others = [n for weights in of_entry if (n := _size(weights, sizes))]
     if entry.size_range and others:
         smallest, largest = entry.size_range
         if not (1 - SLACK) * smallest <= min(others) <= (1 + SLACK) * smallest:

@@ -44,15 +44,15 @@ class Registry:
         return cls.read(settings.overlay_path)
 
     @classmethod
-    def read(cls, overlay_path: Path) -> Registry:
-        """Read models.toml and that overlay, which need not exist.
+    def read(cls, overlay_path: Path | None = None) -> Registry:
+        """Read models.toml, and that overlay if it is there.
 
         Raises:
             UsageError: as for `load`.
         """
         built_in = sections.split(models_toml().read_text(encoding="utf-8"))
-        overlay = _read_overlay(overlay_path)
-        if overlay is None:
+        overlay = None if overlay_path is None else _read_overlay(overlay_path)
+        if overlay_path is None or overlay is None:
             return cls(built_in)
         from pydantic import TypeAdapter  # 80 ms, see entry.py
 

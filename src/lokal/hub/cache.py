@@ -74,6 +74,14 @@ def files(snapshot: Path) -> Iterator[tuple[str, Path]]:
                 yield path.relative_to(snapshot).as_posix(), path
 
 
+def folder_of(entry: Path) -> Path | None:
+    """The folder of the repository that an entry of a snapshot belongs to."""
+    for path in entry.parents:
+        if path.name == "snapshots" and path.parent.name.startswith("models--"):
+            return path.parent
+    return None
+
+
 def refs(folder: Path) -> dict[str, str]:
     """The commit of every branch, tag or pinned revision that was fetched."""
     found = {}
@@ -107,8 +115,8 @@ def blob(entry: Path) -> Path | None:
     if not entry.is_symlink():
         return None
     target = Path(os.path.normpath(entry.parent / entry.readlink()))
-    snapshots = next((path for path in entry.parents if path.name == "snapshots"), entry)
-    blobs = snapshots.with_name("blobs")
+    home = folder_of(entry)
+    blobs = home / "blobs" if home else entry
     return blobs / target.name if _same(target.parent, blobs) else None
 
 

@@ -69,8 +69,7 @@ def discard(entry: Path) -> None:
         UsageError: the file is being downloaded right now, or the cache cannot be written.
     """
     blob = cache.blob(entry) or entry
-    folder = next(path for path in entry.parents if path.name == "snapshots").parent
-    with _removing(folder, [blob]):
+    with _removing(cache.folder_of(entry) or entry.parent, [blob]):
         payload = _payload(blob)
         blob.unlink()
         if payload:
