@@ -1,13 +1,13 @@
 """Builds a Hugging Face cache on disk, file by file, as the library lays it out.
 
-    cache = HubCache(root)
-    link = cache.put("owner/repo", "x-Q4_K_M.gguf", b"...")       # blob, snapshot link, refs/main
-    cache.put("owner/repo", "x.gguf", b"...", commit=OLD, ref=None)
-    cache.put("owner/repo", "x.gguf", b"...", xet=True)           # the blob links to ROOT/blobs
-    cache.put("owner/repo", "x.gguf", b"...", copy=True)          # as on Windows: no link
-    cache.partial("owner/repo", "ab" * 32)
-    with cache.locked("owner/repo", "ab" * 32): ...               # as a running download
-    cache.is_sound()                                              # in the eyes of the library
+cache = HubCache(root)
+link = cache.put("owner/repo", "x-Q4_K_M.gguf", b"...")       # blob, snapshot link, refs/main
+cache.put("owner/repo", "x.gguf", b"...", commit=OLD, ref=None)
+cache.put("owner/repo", "x.gguf", b"...", xet=True)           # the blob links to ROOT/blobs
+cache.put("owner/repo", "x.gguf", b"...", copy=True)          # as on Windows: no link
+cache.partial("owner/repo", "ab" * 32)
+with cache.locked("owner/repo", "ab" * 32): ...               # as a running download
+cache.is_sound()                                              # in the eyes of the library
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A Hub of one request at a time, without faults: model_info, and files by range.
 
-    with SmallHub({"owner/repo": {"x-Q4_K_M.gguf": b"..."}}) as hub:
-        ...  # a process with HF_ENDPOINT=hub.endpoint
+with SmallHub({"owner/repo": {"x-Q4_K_M.gguf": b"..."}}) as hub:
+    ...  # a process with HF_ENDPOINT=hub.endpoint
 """
 
 from __future__ import annotations

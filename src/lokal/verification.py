@@ -95,8 +95,9 @@ def _truncated(path: Path) -> str | None:
 
 
 def _can_come_again(item: Item, settings: Settings) -> bool:
-    """Whether the item's name leads to its file, so that pulling it brings it back."""
-    return bool(item.repo) and local_path(find(item.name, settings), settings) == item.path
+    """Whether the item has a name that leads to its file, so that pulling it brings it back."""
+    source = find(item.name, settings)
+    return source.path is None and local_path(source, settings) == item.path
 
 
 def _repair(item: Item, path: Path, settings: Settings, fetching: Callable[[], Progress]) -> None:

@@ -14,17 +14,20 @@ _HEADER = re.compile(r'^\[(license|model|absent)\.("[^"]+"|[\w-]+)', re.MULTILIN
 
 
 class Tables(Mapping[str, Any]):
-    """The tables of one kind, `[KIND.NAME...]`, by name, in the order of the file."""
+    """The tables of one kind, `[KIND.NAME...]`, by name, in the order of the file.
+
+    `parsed` are those that somebody has asked for.
+    """
 
     def __init__(self, kind: str, texts: Mapping[str, str]) -> None:
         self._kind = kind
         self._texts = texts
-        self._parsed: dict[str, Any] = {}
+        self.parsed: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._parsed:
-            self._parsed[name] = tomllib.loads(self._texts[name])[self._kind][name]
-        return self._parsed[name]
+        if name not in self.parsed:
+            self.parsed[name] = tomllib.loads(self._texts[name])[self._kind][name]
+        return self.parsed[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._texts)

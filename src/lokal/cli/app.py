@@ -127,14 +127,17 @@ def _defaults(command: Any) -> dict[str, dict[str, Any]]:
     for name, verb in command.commands.items():
         values = {**options, **tables.get(name, {})}
         defaults[name] = _given(verbs[name], values)
-        for part, below in getattr(verb, "commands", {}).items():  # as in `models add`
+        for part, below in getattr(verb, "commands", {}).items():
             defaults[name][part] = _given(_settable(below), values)
     return defaults
 
 
 def _settable(verb: Any) -> dict[str, Any]:
-    """The options of a verb that config.toml may set, by name."""
-    return {param.name: param for param in verb.params if getattr(param, "envvar", None)}
+    """The options that config.toml may set, by name: of a verb, and of the verbs below it."""
+    found = {param.name: param for param in verb.params if getattr(param, "envvar", None)}
+    for below in getattr(verb, "commands", {}).values():  # as in `models add`
+        found |= _settable(below)
+    return found
 
 
 def _given(params: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
