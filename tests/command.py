@@ -54,7 +54,7 @@ class Result:
 
     @property
     def text(self) -> str:
-        return self.stdout.decode()
+        return self.stdout.decode("utf-8", "replace")
 
 
 class Llm:

@@ -70,7 +70,7 @@ def _of_file(path: Path, name: str, registry: Registry) -> dict[str, str]:
     license_ = registry.license_id(header.license or "") or UNKNOWN_LICENSE
     return {
         "title": header.name or name,
-        "path": str(path.resolve()),
+        "path": str(path.absolute()),
         "quant": header.quantization,
         "license": license_,
         "origin.name": header.text("general.organization") or "a file of your own",

@@ -6,10 +6,9 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
-
-from lokal.hub import cache
 
 SMALL = 2**26  # bytes; hashing less takes no time worth remembering
 _BLOCK = 2**20  # bytes
@@ -18,20 +17,33 @@ _BLOCK = 2**20  # bytes
 def sha256(path: Path, state_dir: Path) -> str:
     """Hex digest of a file.
 
-    A snapshot of the Hugging Face cache links to a blob that carries it as its name. For other
-    big files it is remembered in `state_dir` as long as size and modification time stay the same.
+    What the cache states is believed. For other big files it is remembered in `state_dir` as long
+    as size and modification time stay the same.
     """
-    if stated := cache.checksum(path):
-        return stated
+    if known := stated(path):
+        return known
     stat = path.stat()
     if stat.st_size < SMALL:
         return digest(path)
     entry = _entry(path, state_dir)
     if entry and entry[:-1] == [stat.st_size, stat.st_mtime_ns]:
         return str(entry[-1])
-    found = digest(path)
-    remember(path, state_dir, found)
-    return found
+    computed = digest(path)
+    remember(path, state_dir, computed)
+    return computed
+
+
+def stated(path: Path) -> str | None:
+    """The sha256 that a file of the Hugging Face cache must have, if the cache tells.
+
+    A snapshot links to a blob that carries it as its name.
+    """
+    # One link only: the blob of a Xet download links on to a file named by another hash.
+    if not path.is_symlink():
+        return None
+    blob = path.readlink()
+    is_blob = blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name)
+    return blob.name if is_blob else None
 
 
 def remember(path: Path, state_dir: Path, digest: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lokal import gguf
 from lokal.catalog import quants
@@ -24,7 +23,8 @@ class Item:
 
     `name` is what `llm run` takes: a name of the registry with its quantization, hf.co/..., or
     the path where the revision is not the one that main is at. `size` is in bytes, `last_used` in
-    epoch seconds, `path` that of the first file; `missing` shards make a set that is of no use.
+    epoch seconds, `path` that of the first file. What does not run is here too, to be verified
+    and removed: a set with `missing` shards, and a projector, which is no `model`.
     """
 
     name: str
@@ -35,14 +35,14 @@ class Item:
     path: Path
     files: tuple[Path, ...]
     missing: int = 0
+    model: bool = True
     repo: str | None = None
     commit: str | None = None
     entry: Entry | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """What `llm ls --json` shows."""
-        shown = {key: value for key, value in vars(self).items() if key != "entry"}
-        return {**shown, "path": str(self.path), "files": [str(path) for path in self.files]}
+    @property
+    def runs(self) -> bool:
+        return self.model and not self.missing
 
 
 def inventory(settings: Settings) -> list[Item]:
@@ -125,23 +125,26 @@ def _cached(entries: Sequence[Entry]) -> Iterator[Item]:
     # What main is at comes first, because it has the name.
     for repo, commit in sorted(by_revision, key=lambda key: (key[0], key[1] != main[key[0]], key)):
         models = by_revision[repo, commit]
-        for weights in _sets(models):
+        for weights, is_model in _sets(models):
             files = [models[name] for name in weights.files]
             blobs = (repo, *(cache.blob(model.path) or model.path for model in files))
             if blobs in seen:
                 continue
             seen.add(blobs)
             named = commit == main[repo]
-            yield _item(weights, files, [e for e in entries if e.repo == repo] if named else None)
+            item = _item(weights, files, [e for e in entries if e.repo == repo] if named else None)
+            yield replace(item, model=is_model)
 
 
-def _sets(names: dict[str, CachedModel]) -> list[quants.Weights]:
+def _sets(names: Mapping[str, CachedModel]) -> Iterator[tuple[quants.Weights, bool]]:
     """Weights, and after them the GGUF files that are none, such as projectors."""
     sets = quants.group(names)
     grouped = {name for weights in sets for name in weights.files}
-    return sets + [
-        quants.Weights(name[: -len(".gguf")], (name,), 1) for name in names if name not in grouped
-    ]
+    for weights in sets:
+        yield weights, True
+    for name in names:
+        if name not in grouped:
+            yield quants.Weights(name[: -len(".gguf")], (name,), 1), False
 
 
 def _item(weights: quants.Weights, files: list[CachedModel], entries: list[Entry] | None) -> Item:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -54,6 +54,13 @@ class LoadOptions(NamedTuple):
     threads: int | None = None
     gpu_layers: str | int = "auto"
 
+    def check(self) -> None:
+        """Raises: UsageError: what no file and no machine could make right."""
+        self.native_gpu_layers()
+        self.native_threads()
+        if self.ctx is not None:
+            sizing.check_context(self.ctx)
+
     def native_gpu_layers(self) -> int | None:
         """The number for llama.cpp: -1 offloads every layer, None is its own choice.
 
@@ -100,6 +107,7 @@ class Model:
         interrupt: Interrupt | None = None,
     ) -> None:
         options, interrupt = options or LoadOptions(), interrupt or Interrupt()
+        self._interrupt = interrupt
         start = time.perf_counter()
         self.weights = weights
         self.context = choose_context(weights, options)
@@ -218,8 +226,21 @@ class Model:
         Raises:
             KeyboardInterrupt: after the final event, if Ctrl-C ended it.
         """
-        events = self._engine.stream(request)
+        events = self._undisturbed(self._engine.stream(request))
         return events if raw or self.weights.template is None else _without_first_space(events)
+
+    def _undisturbed(self, events: Generator[Event]) -> Iterator[Event]:
+        """The same events; no Ctrl-C cuts the making of one in two, it waits for the next batch."""
+        try:
+            while True:
+                with self._interrupt.listening():
+                    event = next(events, None)
+                if event is None:
+                    break
+                yield event
+        finally:
+            events.close()
+        self._interrupt.check()
 
     def _request(
         self,

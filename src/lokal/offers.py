@@ -39,7 +39,7 @@ def offers(settings: Settings) -> list[Offer]:
         UsageError: the user's registry is invalid.
     """
     entries = list(Registry.load(settings).entries())
-    here = {item.entry.ref for item in downloaded(entries) if item.entry and not item.missing}
+    here = {item.entry.ref for item in downloaded(entries) if item.entry and item.runs}
     return sorted((_offer(entry, here) for entry in entries), key=lambda offer: not offer.fits)
 
 

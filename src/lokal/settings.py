@@ -23,6 +23,7 @@ class Settings:
     config_dir: Path
     state_dir: Path
     offline: bool = False
+    no_color: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -35,7 +36,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the environment and config.toml.
 
     LOKAL_CONFIG_DIR and LOKAL_STATE_DIR replace the platform's directories. LOKAL_OFFLINE and the
-    Hub library's own HF_HUB_OFFLINE forbid the network.
+    Hub library's own HF_HUB_OFFLINE forbid the network. NO_COLOR (https://no-color.org) forbids
+    escape codes.
 
     Raises:
         UsageError: config.toml is not readable TOML.
@@ -53,6 +55,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         config_dir=config,
         state_dir=expand(state_dir),
         offline=_is_on(env.get("LOKAL_OFFLINE")) or _is_on(env.get("HF_HUB_OFFLINE")),
+        no_color=bool(env.get("NO_COLOR")),
         options=_read(config / "config.toml"),
     )
 

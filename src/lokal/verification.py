@@ -9,7 +9,6 @@ from typing import Literal
 
 from lokal import checksum, gguf
 from lokal.errors import LokalError, OfflineError
-from lokal.hub import cache
 from lokal.hub.progress import Progress
 from lokal.inventory import Item, inventory, select
 from lokal.settings import Settings
@@ -60,7 +59,7 @@ def verify(
 
 def _verdict(item: Item, path: Path, settings: Settings, hashing: Progress) -> Verdict:
     stated = (
-        cache.checksum(path)
+        checksum.stated(path)
         or (item.entry and item.entry.sha256)
         or checksum.remembered(path, settings.state_dir)
     )

@@ -114,6 +114,15 @@ def test_a_download_that_is_under_way_stays(llm: Llm, mistral: HubCache) -> None
     assert mistral.files() == before
 
 
+def test_what_does_not_run_can_go_too(llm: Llm, cache: HubCache) -> None:
+    """`llm ls` does not list the first of two shards, or a projector, but they take room."""
+    cache.put("me/big", "x-Q4_K_M-00001-of-00002.gguf", b"1" * 100)
+    cache.put("me/big", "mmproj-x.gguf", b"2" * 50)
+    assert llm.run("rm", "-y", "--json", "me/big:x-Q4_K_M.gguf").json["freed"] == 100
+    assert llm.run("rm", "-y", "--json", "me/big:mmproj-x.gguf").json["freed"] == 50
+    assert cache.files() == []
+
+
 def test_shards_go_together(llm: Llm, cache: HubCache) -> None:
     for number in (1, 2):
         cache.put("me/big", f"x-Q4_K_M-0000{number}-of-00002.gguf", bytes([number]) * 100)

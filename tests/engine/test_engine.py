@@ -28,7 +28,7 @@ def test_leaving_the_loop_aborts_the_request() -> None:
     running, backend = engine()
     stream = running.stream(say("hello"))
     next(stream)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert not running.scheduler.has_work
     assert text_of(running.stream(say("again"))) == "again"
     assert backend.released == [0]
@@ -63,6 +63,7 @@ def test_the_engine_goes_on_after_any_failure(
 ) -> None:
     """A failure anywhere, even before slots were made ready, ends one request only."""
     running, backend = engine(n_batch=2)
+    assert text_of(running.stream(say("before"))) == "before"
     for failures in ([], [None] * step):
         failure = kind()
         failure.early = early  # type: ignore[attr-defined]
@@ -119,7 +120,7 @@ def test_a_stream_left_half_way_does_not_disturb_another() -> None:
     first, second = running.stream(say("first")), running.stream(say("second"))
     next(first)
     assert next(second)[1] == "s"  # the whole of the first one was computed for it
-    first.close()  # type: ignore[attr-defined]
+    first.close()
     assert text_of(second) == "econd"
 
 

@@ -29,7 +29,7 @@ def test_the_memory_is_the_machines_within_the_cgroup(
     for name, text in limits.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert memory.total_bytes(meminfo, tmp_path) == total
+    assert memory.total_bytes(meminfo, [tmp_path]) == total
 
 
 def test_weights_need_more_than_their_size() -> None:

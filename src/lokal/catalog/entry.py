@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from lokal.settings import expand
+
 _DATA = Path(__file__).parents[1] / "data"
 _WORD = r"[a-z0-9][a-z0-9._-]*"
 _NAME = re.compile(rf"{_WORD}(:{_WORD})?")
@@ -139,5 +141,5 @@ class Entry(_Strict):
     def embedded_path(self) -> Path | None:
         """The weights inside the package or at `path`; None if they come from a repository."""
         if self.path:
-            return Path(self.path).expanduser()
+            return expand(self.path)
         return _DATA / self.embedded if self.embedded else None

@@ -41,7 +41,7 @@ from lokal.model import (
     new_request,
 )
 from lokal.settings import Settings
-from lokal.weights import Weights, obtain
+from lokal.weights import Weights, find, local_path, obtain
 
 if TYPE_CHECKING:
     from lokal.hub.client import Progress
@@ -78,7 +78,7 @@ def execute(options: RunOptions) -> int:
     """Read, load, answer, report; returns the exit code."""
     # What the user got wrong is said before anything is fetched or loaded.
     SamplingParams(**options.sampling)
-    options.load.native_gpu_layers()
+    options.load.check()
     if options.seed is not None:
         check_seed(options.seed)
     check_text(options.system or "", "the system message")
@@ -86,7 +86,13 @@ def execute(options: RunOptions) -> int:
     surroundings = settings.load()
     if options.offline:
         surroundings = replace(surroundings, offline=True)
-    weights = obtain(options.model, surroundings, None if options.quiet else _progress)
+    progress = None if options.quiet else lambda: _progress(surroundings)
+    if options.dry_run and local_path(find(options.model, surroundings), surroundings) is None:
+        raise UsageError(
+            f"{options.model} is not on this machine, and a dry run fetches nothing",
+            hint="without --dry-run it is fetched",
+        )
+    weights = obtain(options.model, surroundings, progress)
     if not options.raw and weights.template is None:
         options.say(f"note: {weights.name} has no chat template, it completes the text as it is")
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
@@ -96,10 +102,10 @@ def execute(options: RunOptions) -> int:
         return _answer(options, weights, messages, surroundings)
 
 
-def _progress() -> Progress:
+def _progress(surroundings: Settings) -> Progress:
     from lokal.cli.ui import progress
 
-    return progress()
+    return progress(surroundings)
 
 
 def _prompt(
@@ -107,7 +113,7 @@ def _prompt(
 ) -> Prompt:
     """The prompt; under --truncate cut so that an answer has room."""
     if options.truncate:
-        room = min(options.sampling.get("max_tokens", n_ctx // 4), n_ctx // 2)
+        room = max(1, min(options.sampling.get("max_tokens", n_ctx // 4), n_ctx // 2))
         prompt = format_.fit(messages, n_ctx - room)
     else:
         prompt = format_.build(messages)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -65,12 +67,14 @@ def invoke(arguments: list[str], options: list[str]) -> int:
         LokalError: what the verb raises, and UsageError for a wrong command line.
     """
     command: Any = typer.main.get_command(app)
+    # Completion looks for a variable that is named after the command.
+    program = "lokal" if Path(sys.argv[0]).stem == "lokal" else "llm"
     # Help must not depend on a file that may be what one needs help with.
     needs_config = arguments and not {"--help", "--version"}.intersection(options)
     try:
         result = command.main(
             arguments,
-            "llm",
+            program,
             standalone_mode=False,
             default_map=_defaults(command) if needs_config else None,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lokal.cli import options as opt
 
+_SHOWN = ("name", "quantization", "size", "license", "last_used")
+
 
 def ls(
     json: opt.Json = False,
@@ -16,16 +18,14 @@ def ls(
     from lokal.cli.output import human_bytes, plain, table, write_json, write_lines
     from lokal.inventory import inventory
 
-    found = inventory(settings.load())
+    found = [item for item in inventory(settings.load()) if item.runs]
     if json:
-        write_json([item.as_dict() for item in found])
+        shown = [{key: getattr(item, key) for key in _SHOWN} for item in found]
+        write_json([{**s, "path": str(item.path)} for s, item in zip(shown, found, strict=True)])
         return
     rows = [("NAME", "QUANT", "SIZE", "LICENSE", "USED", "PATH")]
     for item in found:
-        size = human_bytes(item.size)
-        if item.missing:
-            size += f", {item.missing} of {item.missing + len(item.files)} shards missing"
+        size, license_ = human_bytes(item.size), plain(item.license)
         used = datetime.fromtimestamp(item.last_used).strftime("%Y-%m-%d")
-        name, quant, license_ = item.name, plain(item.quantization), plain(item.license)
-        rows.append((name, quant, size, license_, used, str(item.path)))
+        rows.append((item.name, plain(item.quantization), size, license_, used, str(item.path)))
     write_lines(table(rows))

@@ -12,12 +12,15 @@ from lokal.hub.client import Progress
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from lokal.settings import Settings
+
 INTERVAL = 5.0  # seconds between two lines where no terminal can draw a bar
 
 
-def progress() -> Progress:
-    """What suits standard error: bars on a terminal, lines elsewhere."""
-    return BarProgress() if sys.stderr and sys.stderr.isatty() else LineProgress()
+def progress(settings: Settings) -> Progress:
+    """What suits standard error: bars on a terminal, lines elsewhere and without escape codes."""
+    bars = sys.stderr and sys.stderr.isatty() and not settings.no_color
+    return BarProgress() if bars else LineProgress()
 
 
 class BarProgress(Progress):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from lokal.cli import options as opt
 from lokal.cli.output import human_bytes, note
@@ -26,9 +27,12 @@ def verify(
     from lokal.errors import IntegrityError
     from lokal.verification import verify
 
-    fetching = (Progress if quiet else progress) if repair else None
+    surroundings = settings.load()
+    hashing, fetching = (
+        (Progress, Progress) if quiet else (Hashing, partial(progress, surroundings))
+    )
     verdicts = []
-    for verdict in verify(model, settings.load(), Progress() if quiet else Hashing(), fetching):
+    for verdict in verify(model, surroundings, hashing(), fetching if repair else None):
         verdicts.append(verdict)
         if not json:
             write_lines([f"{verdict.status:<9} {verdict.name}  {verdict.problem or ''}".rstrip()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Protocol
 
 from lokal.engine.request import Event, FinishEvent, Request
@@ -46,7 +46,7 @@ class Engine:
         tokens = self.backend.decode(plan)
         return self.scheduler.advance(plan, tokens)
 
-    def stream(self, request: Request) -> Iterator[Event]:
+    def stream(self, request: Request) -> Generator[Event]:
         """Run one request to its end; leaving the loop early, or Ctrl-C in it, aborts the request.
 
         On Ctrl-C the text that was held back and the final event still come, then the

@@ -10,6 +10,7 @@ import ctypes
 import functools
 import importlib
 import importlib.util
+import math
 import os
 import sys
 import time
@@ -24,7 +25,7 @@ from lokal.engine.native_log import NativeLog
 from lokal.engine.request import SamplingParams, Sequence
 from lokal.engine.scheduler import Chunk, Plan
 from lokal.engine.vocabulary import Vocabulary
-from lokal.errors import ArchitectureError, LoadError, SpaceError, UsageError
+from lokal.errors import ArchitectureError, DamagedFileError, LoadError, SpaceError, UsageError
 
 MAX_THREADS = 512  # GGML_MAX_N_THREADS; more are a broken precondition
 PENALTY_WINDOW = 64  # tokens that repeat_penalty looks back; llama.cpp's own default
@@ -208,6 +209,7 @@ class LlamaContext:
         Raises:
             KeyboardInterrupt: Ctrl-C came while it ran.
             SpaceError: no memory for it.
+            DamagedFileError: the weights make no numbers.
             ValueError: the context is closed.
         """
         if not self._native:
@@ -227,10 +229,21 @@ class LlamaContext:
                 self._lib.llama_memory_seq_rm(self._memory, chunk.sequence.slot, chunk.start, -1)
             raise
         return [
-            self._lib.llama_sampler_sample(self._samplers[chunk.sequence.slot], self._native, row)
+            self._sample(chunk.sequence, row)
             for chunk, row in zip(plan.chunks, rows, strict=True)
             if chunk.sample
         ]
+
+    def _sample(self, sequence: Sequence, row: int) -> int:
+        if not sequence.n_generated:
+            logits = self._lib.llama_get_logits_ith(self._native, row)
+            if math.isnan(logits[0]):  # where one is, all are, and sampling is meaningless
+                raise DamagedFileError(
+                    "the model computes no numbers (NaN)",
+                    hint="its file is damaged: take it from another source",
+                )
+        sampler = self._samplers[sequence.slot]
+        return int(self._lib.llama_sampler_sample(sampler, self._native, row))
 
     def _compute(self) -> None:
         # A callback after every node of the graph costs a percent or two of a fast decode, and

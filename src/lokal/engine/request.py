@@ -64,7 +64,7 @@ def check_seed(seed: int) -> None:
 
 def _check(name: str, value: float, low: float, high: float) -> None:
     if not (math.isfinite(value) and low <= value <= high):
-        raise UsageError(f"{name} is {value:g}", hint=f"it must lie between {low:g} and {high:g}")
+        raise UsageError(f"{name} is {value}", hint=f"it must lie between {low} and {high}")
 
 
 class Request(NamedTuple):

@@ -35,19 +35,24 @@ def choose(header: Header, limit: int, asked: int | None, available: int | None)
     if available is None:
         return Context(limit)
     room = max(0, available - header.weights_bytes) // 2
-    if header.kv_bytes(limit) <= room:
+    if limit <= LEAST or header.kv_bytes(limit) <= room:
         return Context(limit)
-    fits = max(_most(header, room), min(limit, LEAST))
+    fits = max(_most(header, room), LEAST)
     return Context(
         fits, f"the context is {fits} tokens of {limit}, as memory allows; -c asks for more"
     )
 
 
-def _asked(header: Header, limit: int, asked: int, available: int | None) -> Context:
+def check_context(asked: int) -> None:
+    """Raises: UsageError: a size that no model has."""
     if not 1 < asked <= MAX_CONTEXT:
         raise UsageError(
             f"a context of {asked} tokens", hint=f"give -c a number from 2 to {MAX_CONTEXT}"
         )
+
+
+def _asked(header: Header, limit: int, asked: int, available: int | None) -> Context:
+    check_context(asked)
     if available is not None and header.kv_bytes(asked) > available:
         need, have, most = header.kv_bytes(asked) / 1e9, available / 1e9, _most(header, available)
         raise SpaceError(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from lokal.hardware.cgroup import groups
+
 _CPUS = Path("/sys/devices/system/cpu")
-_CGROUP = Path("/sys/fs/cgroup")
 
 
-def usable_cores(cpus: Path = _CPUS, cgroup: Path = _CGROUP) -> int:
-    """Physical cores, within the affinity mask and the cgroup's CPU quota; at least 1.
+def usable_cores(cpus: Path = _CPUS, cgroups: Sequence[Path] | None = None) -> int:
+    """Physical cores, within the affinity mask and the cgroups' CPU quotas; at least 1.
 
     Hyper-threads of one core share its vector units, so counting them slows llama.cpp down.
     """
@@ -19,7 +21,8 @@ def usable_cores(cpus: Path = _CPUS, cgroup: Path = _CGROUP) -> int:
     else:
         allowed = set(range(os.cpu_count() or 1))
     cores = {_siblings(cpus, cpu) for cpu in allowed}
-    return max(1, min(len(cores), _quota(cgroup) or len(cores)))
+    quotas = map(_quota, groups() if cgroups is None else cgroups)
+    return max(1, min([len(cores), *(quota for quota in quotas if quota)]))
 
 
 def _siblings(cpus: Path, cpu: int) -> str:

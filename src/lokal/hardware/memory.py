@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from lokal.hardware.cgroup import groups
+
 _MEMINFO = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")
 
 
-def available_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None:
-    """Bytes free for a new allocation, within the cgroup's limit; None where nobody tells.
+def available_bytes(meminfo: Path = _MEMINFO, cgroups: Sequence[Path] | None = None) -> int | None:
+    """Bytes free for a new allocation, within the cgroups' limits; None where nobody tells.
 
     Where only the size of the memory is known (macOS), half of it counts as available.
     """
-    known = [n for n in (_from_meminfo(meminfo), _from_cgroup(cgroup)) if n is not None]
+    cgroups = groups() if cgroups is None else cgroups
+    found = [_from_meminfo(meminfo), *map(_from_cgroup, cgroups)]
+    known = [count for count in found if count is not None]
     if known:
         return min(known)
     try:
@@ -23,9 +27,11 @@ def available_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | N
         return None
 
 
-def total_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None:
+def total_bytes(meminfo: Path = _MEMINFO, cgroups: Sequence[Path] | None = None) -> int | None:
     """Bytes of memory that this process may ever have; None where nobody tells."""
-    known = [n for n in (_from_meminfo(meminfo, "MemTotal:"), _limit(cgroup)) if n is not None]
+    cgroups = groups() if cgroups is None else cgroups
+    found = [_from_meminfo(meminfo, "MemTotal:"), *map(_limit, cgroups)]
+    known = [count for count in found if count is not None]
     if known:
         return min(known)
     try:
@@ -35,7 +41,7 @@ def total_bytes(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int | None:
 
 
 def _limit(cgroup: Path) -> int | None:
-    """The most that the cgroup allows; v1 writes a huge number where there is no limit."""
+    """The most that a cgroup allows; v1 writes a huge number where there is no limit."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             return int((cgroup / name).read_text())
@@ -63,10 +69,17 @@ def _from_cgroup(cgroup: Path) -> int | None:
         try:
             limit = int((cgroup / limit_name).read_text())
             used = int((cgroup / used_name).read_text())
-            stat = (cgroup / limit_name).with_name("memory.stat").read_text()
-            counts = dict(line.split(maxsplit=1) for line in stat.splitlines())
-            cache = sum(int(counts.get(key, 0)) for key in ("active_file", "inactive_file"))
         except (OSError, ValueError):  # absent, or "max"
             continue
+        cache = _page_cache((cgroup / limit_name).with_name("memory.stat"))
         return max(0, limit - used + cache)
     return None
+
+
+def _page_cache(stat: Path) -> int:
+    """Bytes of files that the kernel would give up, as `memory.stat` counts them."""
+    try:
+        counts = [line.split() for line in stat.read_text().splitlines()]
+        return sum(int(c[1]) for c in counts if c and c[0] in {"active_file", "inactive_file"})
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -13,7 +13,6 @@ Nothing here imports huggingface_hub, which takes 0.2 s, and nothing here touche
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,12 +126,6 @@ def commit_of(path: Path) -> str | None:
         return None
     below = place.relative_to(root().absolute()).parts
     return below[2] if len(below) > 3 and below[1] == "snapshots" else None
-
-
-def checksum(entry: Path) -> str | None:
-    """The sha256 that an entry of a snapshot must have; None where the cache does not tell."""
-    stored = blob(entry)
-    return stored.name if stored and re.fullmatch(r"[0-9a-f]{64}", stored.name) else None
 
 
 def _same(one: Path, other: Path) -> bool:

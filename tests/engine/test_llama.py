@@ -1,0 +1,330 @@
+"""The real llama.cpp on small real files: answers, limits, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import ggufs
+import pytest
+from engine_fakes import finish_of, text_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lokal
+from lokal.engine.engine import Engine
+from lokal.engine.interrupt import Interrupt
+from lokal.engine.llama import LlamaContext, LlamaModel, native_log
+from lokal.engine.request import Event, FinishEvent, FinishReason, Request, SamplingParams
+from lokal.engine.scheduler import Scheduler
+from lokal.errors import ArchitectureError, DamagedFileError, LoadError, UsageError
+
+TINY = Path(lokal.__file__).parent / "data" / "tiny.gguf"
+KINDS = ["llama", "mixtral", "grok", "bpe", *(["tiny"] if TINY.exists() else [])]
+GREEDY = SamplingParams(temperature=0, max_tokens=12, ignore_eos=True)
+
+Opener = Callable[..., "Runner"]
+
+
+class Countdown(Interrupt):
+    """Asks native code to stop at the nth time that it looks."""
+
+    looks = 0
+
+    @property
+    def requested(self) -> bool:
+        self.looks -= 1
+        self._noted |= self.looks == 0
+        return self._noted
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        self._noted = value
+
+
+class Runner:
+    """An engine on a real model, one thread, closed at the end of the test."""
+
+    def __init__(
+        self, stack: ExitStack, path: Path, n_ctx: int, n_slots: int, n_batch: int
+    ) -> None:
+        self.interrupt = Countdown()
+        self.model = LlamaModel(path, self.interrupt)
+        stack.callback(self.model.close)
+        self.context = LlamaContext(
+            self.model, self.interrupt, n_ctx=n_ctx, n_slots=n_slots, n_threads=1
+        )
+        stack.callback(self.context.close)
+        n_batch = min(n_batch, self.context.n_batch)
+        scheduler = Scheduler(self.model.vocabulary, n_slots=n_slots, n_ctx=n_ctx, n_batch=n_batch)
+        self.engine = Engine(self.context, scheduler)
+
+    def request(self, prompt: str, params: SamplingParams, seed: int = 1, id: str = "") -> Request:  # noqa: A002
+        return Request(tuple(self.model.vocabulary.tokenize(prompt)), params, seed, id)
+
+    def events(self, prompt: str, params: SamplingParams = GREEDY, seed: int = 1) -> list[Event]:
+        return list(self.engine.stream(self.request(prompt, params, seed)))
+
+    def text(self, prompt: str, params: SamplingParams = GREEDY, seed: int = 1) -> str:
+        return text_of(self.events(prompt, params, seed))
+
+    def end(self, prompt: str, params: SamplingParams = GREEDY, seed: int = 1) -> FinishEvent:
+        return finish_of(self.events(prompt, params, seed))
+
+
+@pytest.fixture
+def start(llama: Path) -> Iterator[Opener]:
+    """Start an engine: `start(path, n_ctx=…, n_slots=…, n_batch=…)`."""
+    with ExitStack() as stack:
+
+        def opener(
+            path: Path = llama, n_ctx: int = 256, n_slots: int = 1, n_batch: int = 2048
+        ) -> Runner:
+            return Runner(stack, path, n_ctx, n_slots, n_batch)
+
+        yield opener
+
+
+@pytest.fixture(scope="module")
+def bpe(models: Path) -> Path:
+    return ggufs.write(models / "bpe-model.gguf", vocab="bpe")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_model_answers(
+    kind: str, start: Opener, request: pytest.FixtureRequest
+) -> None:
+    """Load, answer, and the same again: greedy decoding has no chance in it."""
+    runner = start(request.getfixturevalue(kind))
+    end = runner.end("hello")
+    assert (end.reason, end.usage.completion_tokens) == (FinishReason.LENGTH, 12)
+    texts = {runner.text("hello", seed=seed) for seed in (1, 2)}
+    assert len(texts) == 1
+    assert texts != {runner.text("the world")}
+
+
+def test_a_seed_decides_the_text(start: Opener) -> None:
+    """The same seed gives the same text, in this process and in the next context; others differ."""
+    params = SamplingParams(temperature=1.5, top_k=0, max_tokens=12, ignore_eos=True)
+    runner, other = start(), start()
+    texts = [runner.text("hello", params, seed) for seed in (0, 1, 2, 2**32 - 2)]
+    assert len(set(texts)) == 4
+    assert [other.text("hello", params, seed) for seed in (0, 1, 2, 2**32 - 2)] == texts
+
+
+def test_a_long_prompt_in_chunks_is_the_same_prompt(start: Opener) -> None:
+    """3000 tokens: cut into two batches or into thirty, or computed beside another."""
+    words = "once upon a time there was a little world " * 250
+    prompt = words[: len(words) - 6]
+    results = set()
+    for n_batch in (2048, 100):
+        runner = start(n_ctx=4096, n_batch=n_batch)
+        assert runner.end(prompt).usage.prompt_tokens > 2048
+        results.add(runner.text(prompt))
+    assert len(results) == 1
+    assert start().text("hello") not in results
+
+
+@pytest.mark.parametrize("kind", ["llama", "mixtral"])
+def test_sequences_side_by_side_answer_as_if_alone(
+    kind: str, start: Opener, request: pytest.FixtureRequest
+) -> None:
+    """Six requests over three slots, with prompts cut by a small batch."""
+    path = request.getfixturevalue(kind)
+    prompts = ["hello", "the world", "once upon a time", "say it", "a", "you are little"]
+    alone = [start(path).text(prompt) for prompt in prompts]
+    runner = start(path, n_slots=3, n_batch=5)
+    for number, prompt in enumerate(prompts):
+        runner.engine.add(runner.request(prompt, GREEDY, id=str(number)))
+    events: list[Event] = []
+    while runner.engine.scheduler.has_work:
+        events += runner.engine.step()
+    together = [
+        text_of(event for event in events if event.request_id == str(number))
+        for number in range(len(prompts))
+    ]
+    assert together == alone
+
+
+def test_the_context_ends_an_answer(start: Opener) -> None:
+    """A context of any size is used to its last token, multiple of 256 or not."""
+    for n_ctx in (2, 3, 100, 257):
+        runner = start(n_ctx=n_ctx)
+        end = runner.end("", SamplingParams(temperature=0, ignore_eos=True))
+        assert end.usage.prompt_tokens == 1
+        assert (end.reason, end.usage.completion_tokens) == (FinishReason.LENGTH, n_ctx)
+
+
+def test_a_context_beyond_the_trained_one_works(start: Opener, mixtral: Path) -> None:
+    """llama.cpp warns in its log and goes on."""
+    runner = start(mixtral, n_ctx=1000)  # it was "trained" for 512
+    assert runner.end("the " * 600).usage.prompt_tokens > 512
+
+
+def test_ignore_eos_never_ends_early(start: Opener) -> None:
+    """With it an answer has all its tokens; without it this model ends by itself."""
+    runner = start(n_ctx=4096)
+    hot = {"temperature": 5.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "max_tokens": 1500}
+    end = runner.end("a", SamplingParams(**hot, ignore_eos=True))
+    assert (end.reason, end.usage.completion_tokens) == (FinishReason.LENGTH, 1500)
+    ends = [runner.end("a", SamplingParams(**hot), seed) for seed in range(3)]
+    assert FinishReason.STOP in {end.reason for end in ends}
+
+
+def test_stop_texts_end_an_answer(start: Opener) -> None:
+    """The answer goes up to the stop text, wherever the model's tokens cut it."""
+    runner = start()
+    text = runner.text("hello")
+    for at in range(1, len(text) - 2):
+        stop = text[at : at + 2]
+        params = SamplingParams(temperature=0, max_tokens=12, ignore_eos=True, stop=(stop,))
+        events = runner.events("hello", params)
+        assert text_of(events) == text[: text.index(stop)]
+        assert finish_of(events).reason is FinishReason.STOP
+
+
+def test_a_repeat_penalty_changes_the_answer(start: Opener) -> None:
+    """It counts the prompt's tokens too: the next token is not one of them."""
+    runner = start()
+    first = runner.text("hello", SamplingParams(temperature=0, max_tokens=1, ignore_eos=True))
+    params = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True, repeat_penalty=100)
+    assert runner.text(f"hello{first}", params) != first
+
+
+PARAMS = st.builds(
+    SamplingParams,
+    temperature=st.floats(0, 100) | st.sampled_from([0.0, 5e-324, 1e-45, 1e-38, 100.0]),
+    top_k=st.sampled_from([0, 1, 2, 40, 10**6, 2**31 - 1]),
+    top_p=st.floats(0, 1) | st.sampled_from([0.0, 1.0, 1e-45]),
+    min_p=st.floats(0, 1) | st.sampled_from([0.0, 1.0]),
+    repeat_penalty=st.floats(0.01, 100),
+    max_tokens=st.just(3),
+    ignore_eos=st.booleans(),
+)
+
+
+def test_no_sampling_parameters_abort(start: Opener) -> None:
+    """Whatever is in range gives tokens; an abort would take the process down."""
+    runner = start()
+
+    @settings(max_examples=60)
+    @given(PARAMS, st.integers(0, 2**32 - 2))
+    def check(params: SamplingParams, seed: int) -> None:
+        assert 1 <= runner.end("hello", params, seed).usage.completion_tokens <= 3
+
+    check()
+
+
+def test_weights_that_are_no_numbers_are_refused(
+    start: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that computes NaN would write nonsense; greedy or not, it is an error."""
+    monkeypatch.setattr(ggufs, "quantize", lambda data, _kind: (data * float("nan")).astype("f2"))
+    runner = start(ggufs.write(tmp_path / "nan.gguf"))
+    for params in (GREEDY, SamplingParams(max_tokens=3, repeat_penalty=1.1)):
+        with pytest.raises(DamagedFileError, match="NaN"):
+            runner.end("hello", params)
+
+
+def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
+    """The message has llama.cpp's word on it, the hint a way out."""
+    path = ggufs.write(tmp_path / "x.gguf", "martian")
+    with pytest.raises(ArchitectureError, match="martian") as caught:
+        LlamaModel(path, Interrupt())
+    assert "llama-cpp-python" in caught.value.hint
+
+
+def test_a_file_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
+    """Asking it for tokens would abort the process."""
+    with pytest.raises(LoadError, match="no vocabulary"):
+        LlamaModel(ggufs.write(tmp_path / "bare.gguf", vocab=None), Interrupt())
+
+
+def test_a_missing_tensor_is_llama_cpp_s_to_report(tmp_path: Path) -> None:
+    """Our message carries the first of its complaints."""
+    path = ggufs.write(tmp_path / "x.gguf", "mixtral-2023")
+    with pytest.raises(LoadError, match=r"blk.0.ffn_down_exps.weight"):
+        LlamaModel(path, Interrupt())
+
+
+def test_threads_out_of_range_are_refused(llama: Path) -> None:
+    """Too many are a broken precondition in native code."""
+    model = LlamaModel(llama, Interrupt())
+    for count in (0, -1, 513):
+        with pytest.raises(UsageError, match="threads"):
+            LlamaContext(model, Interrupt(), n_ctx=64, n_slots=1, n_threads=count)
+    model.close()
+
+
+def test_closing_twice_is_fine_and_using_after_it_is_an_error(start: Opener) -> None:
+    """Native code would read freed memory."""
+    runner = start()
+    stream = runner.engine.stream(runner.request("hello", GREEDY))
+    next(stream)
+    for _ in range(2):
+        runner.context.close()
+        runner.model.close()
+    with pytest.raises(ValueError, match="closed"):
+        list(stream)
+
+
+def test_ctrl_c_while_loading(llama: Path) -> None:
+    """A request to stop that came before or while the file loads ends it."""
+    interrupt = Interrupt()
+    interrupt.request()
+    with pytest.raises(KeyboardInterrupt):
+        LlamaModel(llama, interrupt)
+    LlamaModel(llama, interrupt).close()
+
+
+def test_ctrl_c_between_tokens(start: Opener) -> None:
+    """It ends the answer at the next token, and the engine answers again."""
+    runner = start()
+    stream = runner.engine.stream(runner.request("hello", GREEDY))
+    events = [next(stream)]
+    runner.interrupt.request()
+    with pytest.raises(KeyboardInterrupt):
+        events.extend(stream)
+    assert finish_of(events).reason is FinishReason.ABORTED
+    assert runner.end("hello").reason is FinishReason.LENGTH
+
+
+@pytest.mark.parametrize("looks", [3, 30, 60, 100])
+def test_a_batch_that_was_interrupted_can_be_computed_again(start: Opener, looks: int) -> None:
+    """A part of it may be in the KV cache already; that part is taken back."""
+    prompt = "hello world " * 700
+    expected = start(n_ctx=2048).text(prompt)
+    runner = start(n_ctx=2048)
+    runner.engine.add(runner.request(prompt, GREEDY))
+    runner.interrupt.looks = looks
+    with pytest.raises(KeyboardInterrupt):
+        runner.engine.step()
+    events: list[Event] = []
+    while runner.engine.scheduler.has_work:
+        events += runner.engine.step()
+    assert text_of(events) == expected
+
+
+def test_a_batch_that_llama_cpp_refuses_can_be_replaced(start: Opener) -> None:
+    """A token that no vocabulary has is an error, and the next request is answered."""
+    runner = start()
+    expected = runner.text("hello")
+    with pytest.raises(lokal.errors.SpaceError, match="invalid token"):
+        list(runner.engine.stream(Request((1, 10**6), GREEDY, 1)))
+    assert runner.text("hello") == expected
+
+
+def test_the_native_log_is_kept_and_not_shown(
+    llama: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing reaches the terminal; who asks gets the lines."""
+    LlamaModel(llama, Interrupt()).close()
+    lines: list[str] = []
+    with native_log(lines.append):
+        LlamaModel(llama, Interrupt()).close()
+    assert any("general.architecture" in line for line in lines)
+    count = len(lines)
+    LlamaModel(llama, Interrupt()).close()
+    assert len(lines) == count
+    assert capfd.readouterr() == ("", "")

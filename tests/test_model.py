@@ -1,0 +1,309 @@
+"""The public Python API: lokal.load and what a model does."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import itertools
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import ggufs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lokal
+from lokal.catalog.entry import Entry, License, Origin, Sampling
+from lokal.engine.request import FinishReason, SamplingParams
+from lokal.errors import ContextError, LoadError, ModelNameError, UsageError
+from lokal.gguf import check
+from lokal.model import LoadOptions, Model, conversation, fingerprint
+from lokal.weights import Weights
+
+FIXED: dict[str, Any] = {"seed": 7, "max_tokens": 10, "ignore_eos": True}
+BAD_SAMPLING = {"general.sampling.top_p": 7.5, "general.sampling.temp": 0.25}
+
+
+@pytest.fixture
+def model(llama: Path) -> Iterator[Model]:
+    with lokal.load(str(llama), ctx=512, threads=1) as model:
+        yield model
+
+
+def entry(**fields: Any) -> Entry:
+    return Entry(
+        ref="x",
+        title="X",
+        license=License(id="MIT", name="MIT", url="", open_source=True),
+        origin=Origin(name="we"),
+        confidence="seen",
+        embedded="x.gguf",
+        **fields,
+    )
+
+
+def loaded(path: Path, entry: Entry | None = None) -> Model:
+    return Model(Weights("x", path, check(path), entry), LoadOptions(ctx=512, threads=1))
+
+
+def test_generate_is_the_join_of_stream(model: Model) -> None:
+    """And the same call gives the same text again."""
+    pieces = list(model.stream("hello", **FIXED))
+    done = model.generate("hello", **FIXED)
+    assert "".join(pieces) == done.text
+    assert len(pieces) > 1
+    assert (done.finish_reason, done.usage.completion_tokens) == (FinishReason.LENGTH, 10)
+    assert done.seed == 7
+    assert done.timings.prompt > 0 < done.timings.generate
+    assert model.generate("hello", **FIXED).text == done.text
+
+
+def test_a_seed_is_drawn_where_none_is_given(model: Model) -> None:
+    """And told, so that the answer can be had again."""
+    hot = {"temperature": 5.0, "top_k": 0, "max_tokens": 10, "ignore_eos": True}
+    first, second = (model.generate("hello", **hot) for _ in range(2))
+    assert first.seed != second.seed
+    assert first.text != second.text
+    assert model.generate("hello", seed=first.seed, **hot).text == first.text
+
+
+def test_text_is_printable(model: Model) -> None:
+    """Bytes that are no UTF-8 do not leave the API as surrogates, which nobody can print."""
+    for seed in range(5):
+        text = model.generate("hello", temperature=5, top_k=0, max_tokens=30, seed=seed).text
+        assert text.encode()
+        assert "".join(model.stream("hello", temperature=5, top_k=0, max_tokens=30, seed=seed)) == (
+            text
+        )
+
+
+def test_a_chat_answer_loses_its_first_space_and_a_raw_one_keeps_it(
+    model: Model, grok: Path
+) -> None:
+    """SentencePiece words begin with a space, which is part of the text only when continuing."""
+    raw, chat = set(), set()
+    for seed in range(40):
+        few = {"seed": seed, "temperature": 2.0, "top_k": 0, "max_tokens": 2, "ignore_eos": True}
+        raw.add(model.generate("hello", raw=True, **few).text[:1])
+        chat.add(model.generate("hello", **few).text[:1])
+    assert " " in raw
+    assert " " not in chat
+    with lokal.load(str(grok), ctx=512, threads=1) as base:  # it has no template: raw as well
+        assert base.weights.template is None
+        first = base.generate("hello", **FIXED).text
+        assert first == base.generate("hello", raw=True, **FIXED).text
+
+
+def test_a_system_text_and_a_conversation_reach_the_model(model: Model) -> None:
+    """Every message counts as tokens of the prompt."""
+    one = model.generate("hello", **FIXED)
+    with_system = model.generate("hello", system="say it", **FIXED)
+    turns = [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": "you"},
+        {"role": "user", "content": "world"},
+    ]
+    several = model.generate(turns, **FIXED)
+    counts = [done.usage.prompt_tokens for done in (one, with_system, several)]
+    assert counts[0] < min(counts[1:])
+    assert len({one.text, with_system.text, several.text}) == 3
+
+
+@pytest.mark.parametrize(
+    ("messages", "what"),
+    [
+        ([], "without messages"),
+        ([{"role": "user"}], "message 1 has no content"),
+        ([{"content": "x"}], "message 1 has no role"),
+        ([{"role": "user", "content": "x"}, {"role": "user", "content": None}], "message 2"),
+        (["hello"], "message 1"),
+        ([{"role": "user", "content": [{"type": "text", "text": "x"}]}], "message 1"),
+    ],
+)
+def test_odd_conversations_are_refused_in_words(messages: list[Any], what: str) -> None:
+    """Rows of a batch and callers of the API may hold anything."""
+    with pytest.raises(UsageError, match=what):
+        conversation(messages)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"top_p": 1.1},
+        {"top_k": -1},
+        {"min_p": 2},
+        {"repeat_penalty": 0},
+        {"max_tokens": 0},
+        {"stop": ("",)},
+        {"stop": "END"},
+        {"seed": -1},
+        {"seed": 2**32 - 1},
+    ],
+)
+def test_values_out_of_range_are_refused(model: Model, bad: dict[str, Any]) -> None:
+    """Before anything is computed; the model stays usable."""
+    with pytest.raises(UsageError):
+        model.generate("hello", **bad)
+    assert model.generate("hello", **FIXED).text
+
+
+@pytest.mark.parametrize("bad", [{"top_k": 4.5}, {"seed": 1.5}, {"temperature": "hot"}])
+def test_a_wrong_type_breaks_one_call_only(model: Model, bad: dict[str, Any]) -> None:
+    """A mistake in a program gets its traceback, and the model answers the next call."""
+    with pytest.raises((TypeError, ctypes.ArgumentError)):
+        model.generate("hello", **bad)
+    assert model.generate("hello", **FIXED).text
+
+
+def test_a_huge_prompt_is_refused_with_both_numbers(model: Model) -> None:
+    """And nothing of it stays behind."""
+    with pytest.raises(ContextError, match=r"has 16\d{4} tokens, the context holds 512"):
+        model.generate("hello world " * 80_000)
+    assert model.generate("hello", **FIXED).text
+
+
+def test_the_context_is_what_was_asked_for(llama: Path) -> None:
+    """Down to two tokens, and multiple of 256 or not."""
+    with lokal.load(str(llama), ctx=2, threads=1) as model:
+        done = model.generate("", raw=True, seed=1, ignore_eos=True)
+        assert (done.usage, done.finish_reason) == ((1, 2, 0), FinishReason.LENGTH)
+        with pytest.raises(ContextError, match="holds 2"):
+            model.generate("hello")
+    with lokal.load(str(llama), threads=1) as model:
+        assert model.context.n_ctx == 4096
+
+
+def test_two_streams_at_once_each_get_their_own_text(model: Model) -> None:
+    """In turns, because there is one sequence to compute."""
+    alone = [model.generate(prompt, **FIXED).text for prompt in ("hello", "world")]
+    streams = [model.stream(prompt, **FIXED) for prompt in ("hello", "world")]
+    texts = ["", ""]
+    for pieces in itertools.zip_longest(*streams, fillvalue=""):
+        texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
+    assert texts == alone
+
+
+def test_an_answer_left_half_way_ends(model: Model) -> None:
+    """The next call does not wait for what nobody reads."""
+    for _ in model.stream("hello", seed=1, ignore_eos=True):
+        break
+    gc.collect()
+    assert not model._engine.scheduler.has_work
+    assert model.generate("hello", **FIXED).text
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 600))
+def test_ctrl_c_at_any_line_leaves_the_model_usable(llama: Path, line: int) -> None:
+    """Python raises between any two lines of our own code, unless it is told to wait."""
+    countdown = itertools.count(line, -1)
+
+    def trace(frame: FrameType, event: str, _arg: object) -> object:
+        if "engine" not in frame.f_code.co_filename:
+            return None
+        if event == "line" and next(countdown) == 0:
+            signal.raise_signal(signal.SIGINT)
+        return trace
+
+    with lokal.load(str(llama), ctx=64, threads=1) as model:
+        expected = model.generate("hello", **FIXED).text
+        before = sys.gettrace()
+        with contextlib.suppress(KeyboardInterrupt):
+            sys.settrace(trace)
+            model.generate("hello", **FIXED)
+        sys.settrace(before)
+        assert model.generate("hello", **FIXED).text == expected
+
+
+def test_a_closed_model_says_so(llama: Path) -> None:
+    """Native code would read freed memory."""
+    with lokal.load(str(llama), ctx=512, threads=1) as model:
+        stream = model.stream("hello", **FIXED)
+        next(stream)
+        unstarted = model.stream("hello", **FIXED)
+    model.close()
+    for use in (lambda: list(stream), lambda: list(unstarted), lambda: model.generate("hello")):
+        with pytest.raises(ValueError, match="closed"):
+            use()
+
+
+def test_sampling_comes_from_the_registry_then_the_file_then_the_defaults(tmp_path: Path) -> None:
+    """And a caller's word is before all of them."""
+    recommends = {"general.sampling.temp": 0.25, "general.sampling.top_k": 7}
+    path = ggufs.write(tmp_path / "x.gguf", metadata=recommends)
+    with loaded(path) as model:
+        assert model.sampling() == SamplingParams(temperature=0.25, top_k=7)
+        assert model.sampling(top_k=3) == SamplingParams(temperature=0.25, top_k=3)
+    with loaded(path, entry(sampling=Sampling(temperature=0.5, min_p=0.0))) as model:
+        assert model.sampling() == SamplingParams(temperature=0.5, top_k=7, min_p=0.0)
+
+
+def test_sampling_that_nobody_can_use_is_ignored(tmp_path: Path) -> None:
+    """A file's odd recommendation does not make it unusable."""
+    path = ggufs.write(tmp_path / "x.gguf", metadata=BAD_SAMPLING)
+    with loaded(path) as model:
+        assert model.sampling() == SamplingParams()
+        assert model.generate("hello", **FIXED).text
+
+
+@pytest.mark.parametrize(
+    "options", [{"threads": 0}, {"threads": 513}, {"gpu_layers": "some"}, {"gpu_layers": -1}]
+)
+def test_load_options_out_of_range_are_refused_before_loading(
+    llama: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for forty gigabytes to learn of a typing error."""
+    monkeypatch.setattr("lokal.model.LlamaModel", None)
+    with pytest.raises(UsageError):
+        lokal.load(str(llama), **options)
+
+
+@pytest.mark.parametrize(("given", "native"), [("auto", None), ("all", -1), ("12", 12), (0, 0)])
+def test_gpu_layers(given: str | int, native: int | None) -> None:
+    """auto, all, or a number."""
+    assert LoadOptions(gpu_layers=given).native_gpu_layers() == native
+
+
+def test_the_threads_of_a_huge_machine_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asked for more than llama.cpp can take."""
+    monkeypatch.setattr("lokal.model.usable_cores", lambda: 4000)
+    assert LoadOptions().native_threads() == 512
+
+
+def test_what_cannot_be_loaded(tmp_path: Path) -> None:
+    """Errors are those of the command line, for callers to catch."""
+    with pytest.raises(ModelNameError):
+        lokal.load(str(tmp_path / "absent.gguf"))
+    with pytest.raises(LoadError):
+        lokal.load(str(ggufs.truncate(ggufs.write(tmp_path / "x.gguf"), -10)))
+
+
+def test_a_split_model_is_loaded_by_its_first_shard(tmp_path: Path) -> None:
+    """It is the same model as in one file."""
+    first, _ = ggufs.write_split(tmp_path / "split.gguf")
+    whole = ggufs.write(tmp_path / "whole.gguf")
+    texts = set()
+    for path in (first, whole):
+        with lokal.load(str(path), threads=1) as model:
+            texts.add(model.generate("hello", **FIXED).text)
+    assert len(texts) == 1
+
+
+def test_a_fingerprint_tells_settings_apart() -> None:
+    """The same settings, the same fingerprint; any change shows."""
+    prints = [
+        fingerprint(SamplingParams(), template="x"),
+        fingerprint(SamplingParams(), template="y"),
+        fingerprint(SamplingParams(top_k=3), template="x"),
+        fingerprint(SamplingParams(stop=("\udcff",)), template="x"),
+    ]
+    assert len(set(prints)) == 4
+    assert fingerprint(SamplingParams(), template="x") == prints[0]
