@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,23 @@ def test_what_is_named_goes(
     assert (result.json["freed"], result.json["dry_run"]) == (freed, False)
     assert left(mistral) == [name for name in before if name not in removed]
     assert mistral.is_sound()
+
+
+@pytest.mark.usefixtures("mistral")
+def test_the_hugging_face_tool_sees_a_cache_in_order(llm: Llm) -> None:
+    assert llm.run("rm", "-yq", "mistral").stderr == ""
+    assert llm.run("rm", "-yq", "me/other").stderr == ""
+    tool = Path(sys.executable).with_name("hf")
+    done = subprocess.run(
+        [tool, "cache", "ls", "--no-truncate"],
+        env=llm.environ(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert MISTRAL in done.stdout
+    assert "me/other" not in done.stdout
+    assert "warning" not in done.stdout + done.stderr
 
 
 def test_a_path_as_ls_shows_it_will_do(llm: Llm, mistral: HubCache) -> None:

@@ -11,6 +11,8 @@ from caches import HubCache, sha256
 from command import Llm, assert_error
 from small_hub import SmallHub
 
+from lokal.cli.verify import Hashing
+
 MISTRAL, FILE = "bartowski/Mistral-7B-Instruct-v0.3-GGUF", "Mistral-7B-Instruct-v0.3-Q4_K_M.gguf"
 
 
@@ -132,3 +134,19 @@ def test_what_cannot_be_fetched_again_stays_damaged(
     assert "no download mends what is left" in result.stderr
     assert old.exists()
     assert projector.exists()
+
+
+def test_a_big_file_is_not_hashed_in_silence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line at the start, one every few seconds; nothing for what takes no time."""
+    now = iter([0.0, 1.0, 6.0, 6.0, 7.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    hashing = Hashing()
+    hashing.begin("big", 10**10)
+    for done in (10**9, 6 * 10**9, 7 * 10**9):
+        hashing.at(done)
+    monkeypatch.undo()
+    hashing.begin("small", 10**6)
+    hashing.at(10**6)
+    assert capsys.readouterr().err == "hashing big (10.0 GB)\nbig: 60%\n"

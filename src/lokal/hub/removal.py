@@ -99,8 +99,15 @@ def _freed_by(blobs: Collection[Path]) -> int:
     if payloads:
         others = (path for path in cache.root().glob("*/blobs/*") if path not in blobs)
         payloads -= {_payload(path) for path in others}
-    plain = sum(blob.lstat().st_size for blob in blobs if not _payload(blob))
+    plain = sum(_on_disk(blob) for blob in blobs if not _payload(blob))
     return plain + sum(payload.stat().st_size for payload in payloads if payload.exists())
+
+
+def _on_disk(blob: Path) -> int:
+    """Bytes that a file takes: a partial one has holes where nothing has arrived yet."""
+    stat = blob.lstat()
+    blocks = getattr(stat, "st_blocks", None)  # of 512 bytes; unknown on Windows
+    return stat.st_size if blocks is None else min(stat.st_size, blocks * 512)
 
 
 def _payload(blob: Path) -> Path | None:
