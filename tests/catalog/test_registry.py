@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from jinja2 import Environment
-from pydantic import TypeAdapter
 
 import lokal
 from lokal.catalog import sections
@@ -41,11 +40,11 @@ def resolve(registry: Registry, text: str) -> Entry:
 
 
 def test_every_entry_is_right_by_the_strict_schema(tmp_path: Path) -> None:
-    """Entries are built unchecked from the built-in file: this test is the check."""
-    built_in = tomllib.loads(models_toml().read_text(encoding="utf-8"))
-    assert set(built_in) == {"license", "model", "absent"}
-    checked = Registry(built_in, TypeAdapter(Entry).validate_python)
-    assert list(checked.entries()) == list(load(tmp_path).entries())
+    """Entries are built unchecked from the built-in file; as an overlay it is checked."""
+    text = models_toml().read_text(encoding="utf-8")
+    assert set(tomllib.loads(text)) == {"license", "model", "absent"}
+    checked = load(tmp_path, text.partition("[absent.")[0])
+    assert list(checked.entries()) == list(Registry.read().entries())
 
 
 def test_the_sections_together_are_the_file() -> None:
@@ -349,6 +348,9 @@ def test_an_overlay_replaces_single_fields_and_keeps_the_rest(tmp_path: Path) ->
         ("[model.Big]\ntitle = 'New'\nlicense = 'MIT'\n", ["model.Big"]),
         ("[model.mistral.variants.7b]\nsize = -1.5\n", ["model.mistral.variants.7b.size"]),
         ("[license.MIT]\nfree = true\n", ["license.MIT.free"]),
+        ("[license.MIT]\nopen_source = 'no'\n", ["license.MIT", "without quotes"]),
+        ("[model.tiny]\nbase = 'no'\n", ["model.tiny", "without quotes"]),
+        ("[model.tiny]\nsampling = {temperature = '1'}\n", ["model.tiny", "without quotes"]),
     ],
 )
 def test_a_wrong_overlay_names_file_and_field(
@@ -372,3 +374,36 @@ def test_without_an_overlay_no_heavy_module_is_imported(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def loaded(tmp_path: Path, module: str = "pydantic") -> bool:
+    """Whether a fresh process needs a module to find `tiny`."""
+    code = (
+        "import sys; from pathlib import Path; from lokal.settings import Settings;"
+        "from lokal.catalog.registry import Registry; from lokal.catalog.refs import parse;"
+        f"path = Path({str(tmp_path)!r});"
+        "Registry.load(Settings(path, path / 'state')).resolve(parse('tiny'));"
+        f"print({module!r} in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout == "True\n"
+
+
+def test_an_overlay_is_checked_once_and_after_each_change(tmp_path: Path) -> None:
+    """The check takes longer than the rest of a start."""
+    overlay = tmp_path / "models.toml"
+    overlay.write_text(MINE)
+    assert [loaded(tmp_path), loaded(tmp_path)] == [True, False]
+    overlay.write_text(MINE + "# changed\n")
+    assert [loaded(tmp_path), loaded(tmp_path)] == [True, False]
+    settings = Settings(tmp_path, tmp_path / "state")
+    overlay.write_text("[model.tiny]\ncolour = 1\n")
+    for _ in range(2):
+        with pytest.raises(UsageError, match="colour"):
+            Registry.load(settings)
+
+
+def test_without_a_place_to_remember_it_is_checked_again(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(MINE)
+    (tmp_path / "state").write_text("a file in the way")
+    assert [loaded(tmp_path), loaded(tmp_path)] == [True, True]

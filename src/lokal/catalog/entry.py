@@ -112,9 +112,12 @@ class Entry(_Strict):
         fields = dict(table)
         fields["license"] = License(**fields["license"])
         fields["origin"] = Origin(**fields["origin"])
-        fields["sampling"] = Sampling(**fields.get("sampling", {}))
+        sampling = dict(fields.get("sampling", {}))
+        if "top_k" in sampling:
+            sampling["top_k"] = int(sampling["top_k"])
+        fields["sampling"] = Sampling(**sampling)
         fields["aliases"] = tuple(fields.get("aliases", ()))
-        for key in fields.keys() & {"size", "parameters", "active_parameters"}:
+        for key in fields.keys() & {"size", "parameters", "active_parameters", "context"}:
             fields[key] = int(fields[key])  # written as 7.25e9, for people
         if "size_range" in fields:
             smallest, largest = fields["size_range"]

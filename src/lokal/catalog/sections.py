@@ -1,4 +1,4 @@
-"""The tables of models.toml, each parsed when it is asked for.
+"""The tables of models.toml, each parsed and overlaid when it is asked for.
 
 tomllib needs 5 ms for the whole file, and a command looks at one model of it.
 """
@@ -34,6 +34,37 @@ class Tables(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._texts)
+
+
+class Overlaid(Mapping[str, Any]):
+    """Tables by name with the user's laid over them, each when it is asked for."""
+
+    def __init__(self, tables: Mapping[str, Any], over: Mapping[str, Any]) -> None:
+        self._tables = tables
+        self._over = over
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._over:
+            return self._tables[name]
+        return merge(self._tables.get(name, {}), self._over[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._tables, *self._over]))
+
+    def __len__(self) -> int:
+        return len(self._tables.keys() | self._over.keys())
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one table over another, field by field; tables inside them likewise."""
+    merged = dict(base)
+    for key, value in over.items():
+        under = merged.get(key)
+        if isinstance(under, dict) and isinstance(value, dict):
+            merged[key] = merge(under, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def split(text: str) -> dict[str, Tables]:
