@@ -56,13 +56,12 @@ def inventory(settings: Settings) -> list[Item]:
 
 
 def downloaded(entries: Sequence[Entry]) -> Iterator[Item]:
-    """The models that the cache has, without a look into the files: no quantization, no licence
-    but the registry's."""
+    """What the cache has, without a look into the files: only the registry's word on them."""
     return _cached(entries)
 
 
 def of_repository(repo: str, settings: Settings) -> list[Item]:
-    """What the cache has of a repository, without a look into the files."""
+    """What the cache has of a repository, as `downloaded` tells it."""
     found = downloaded(list(Registry.load(settings).entries()))
     return [item for item in found if item.repo == repo]
 

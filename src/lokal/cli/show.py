@@ -85,11 +85,12 @@ def _from_file(weights: Weights) -> dict[str, Any]:
     from lokal.hub import cache
 
     header, params = weights.header, asdict(weights.sampling)
+    size = max(header.file_size, header.weights_bytes)  # of a split model: all shards
     facts: dict[str, Any] = {
         "path": str(weights.path),
         "commit": cache.commit_of(weights.path),
-        "size": header.file_size,
-        "memory": fit.needed(header.file_size),
+        "size": size,
+        "memory": fit.needed(size),
         "architecture": header.architecture,
         "quantization": header.quantization,
         "parameters": header.parameters,
