@@ -23,6 +23,19 @@ def _complete_model(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def _complete_cached(incomplete: str) -> list[str]:
+    from lokal import settings
+    from lokal.catalog.registry import Registry
+    from lokal.errors import LokalError
+    from lokal.inventory import downloaded
+
+    try:
+        names = [item.name for item in downloaded([*Registry.load(settings.load()).entries()])]
+    except LokalError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def _option(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 - Typer's own name for it
     name = flags[-1].removeprefix("--").partition("/")[0]
     return typer.Option(
@@ -41,8 +54,8 @@ def _switch(*flags: str, help: str) -> Any:  # noqa: A002
     return _option(*flags[:-1], f"--{name}/--no-{name}", help=help)
 
 
-def _several(*flags: str, help: str) -> Any:  # noqa: A002
-    """A repeatable option; the environment cannot set it, as it has no separator to spare."""
+def _flag(*flags: str, help: str) -> Any:  # noqa: A002
+    """An option that the environment does not set: it belongs to a single call, or is repeatable."""
     return typer.Option(*flags, help=help, show_default=False)
 
 
@@ -51,6 +64,23 @@ ModelName = Annotated[
     typer.Argument(
         help="A name (`llm models` lists them), OWNER/REPO[:QUANT], or a .gguf file.",
         autocompletion=_complete_model,
+        show_default=False,
+    ),
+]
+
+CachedModels = Annotated[
+    list[str],
+    typer.Argument(
+        help="Names as `llm ls` shows them; OWNER/REPO is all of a repository.",
+        autocompletion=_complete_cached,
+        show_default=False,
+    ),
+]
+SomeCachedModels = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Names as `llm ls` shows them [all].",
+        autocompletion=_complete_cached,
         show_default=False,
     ),
 ]
@@ -67,7 +97,7 @@ GpuLayers = Annotated[
 System = Annotated[str | None, _option("-s", "--system", help="System message.")]
 Files = Annotated[
     list[str] | None,
-    _several("-f", "--file", help="Add the text of this file to the prompt; repeatable."),
+    _flag("-f", "--file", help="Add the text of this file to the prompt; repeatable."),
 ]
 Stdin = Annotated[bool, _switch("--stdin", help="Read standard input [unless it is a terminal].")]
 Raw = Annotated[bool, _switch("--raw", help="Complete the text as it is, without chat template.")]
@@ -93,7 +123,7 @@ RepeatPenalty = Annotated[
     float | None, _option("--repeat-penalty", help="Weaken recent tokens; 1 is off.")
 ]
 Seed = Annotated[int | None, _option("--seed", help="The same seed gives the same text.")]
-Stop = Annotated[list[str] | None, _several("--stop", help="End before this text; repeatable.")]
+Stop = Annotated[list[str] | None, _flag("--stop", help="End before this text; repeatable.")]
 IgnoreEos = Annotated[bool, _switch("--ignore-eos", help="Go on where the model would end.")]
 FailOnLength = Annotated[
     bool, _switch("--fail-on-length", help="Exit 10 if the token limit cut the answer.")
@@ -102,18 +132,11 @@ FailOnLength = Annotated[
 Output = Annotated[
     str | None, _option("-o", "--output", help="Write to this file, not to standard output.")
 ]
-# The environment and config.toml cannot set what shapes even the errors they cause.
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value.", show_default=False)]
-Debug = Annotated[
-    bool, typer.Option("--debug", help="Show a traceback with every error.", show_default=False)
-]
+Json = Annotated[bool, _flag("--json", help="Print one JSON value.")]
+Debug = Annotated[bool, _flag("--debug", help="Show a traceback with every error.")]
 DryRun = Annotated[
     bool,
-    typer.Option(
-        "--dry-run",
-        help="Show the rendered prompt and the settings; generate nothing.",
-        show_default=False,
-    ),
+    _flag("--dry-run", help="Show the rendered prompt and the settings; generate nothing."),
 ]
 Quiet = Annotated[bool, _switch("-q", "--quiet", help="Nothing on standard error but errors.")]
 Verbose = Annotated[
@@ -123,3 +146,10 @@ Verbose = Annotated[
     ),
 ]
 Offline = Annotated[bool, _switch("--offline", help="Never use the network.")]
+
+Yes = Annotated[bool, _flag("-y", "--yes", help="Do not ask.")]
+Repair = Annotated[bool, _flag("--repair", help="Fetch damaged files again.")]
+Replace = Annotated[bool, _flag("--force", help="Replace a model that you have added.")]
+DryRunRemoval = Annotated[
+    bool, _flag("--dry-run", help="Show what would be removed; remove nothing.")
+]

@@ -27,10 +27,33 @@ def available_bytes(meminfo: Path = _MEMINFO, cgroups: Sequence[Path] | None = N
         return None
 
 
-def _from_meminfo(path: Path) -> int | None:
+def total_bytes(meminfo: Path = _MEMINFO, cgroups: Sequence[Path] | None = None) -> int | None:
+    """Bytes of memory that this process may ever have; None where nobody tells."""
+    cgroups = groups() if cgroups is None else cgroups
+    found = [_from_meminfo(meminfo, "MemTotal:"), *map(_limit, cgroups)]
+    known = [count for count in found if count is not None]
+    if known:
+        return min(known)
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _limit(cgroup: Path) -> int | None:
+    """The most that a cgroup allows; v1 writes a huge number where there is no limit."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            return int((cgroup / name).read_text())
+        except (OSError, ValueError):  # absent, or "max"
+            continue
+    return None
+
+
+def _from_meminfo(path: Path, line_start: str = "MemAvailable:") -> int | None:
     try:
         for line in path.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
+            if line.startswith(line_start):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
