@@ -121,7 +121,7 @@ def test_what_cannot_be_added_is_said(
 
 
 def test_config_and_environment_reach_the_verb_below(llm: Llm) -> None:
-    (llm.config / "config.toml").write_text("quiet = true\n[models]\nforce = true\n")
+    (llm.config / "config.toml").write_text("[models]\nquiet = true\n")
     llm.run("models", "add", "house", "me/one")
-    result = llm.run("models", "add", "house", "me/two")
+    result = llm.run("models", "add", "house", "me/two", "--force")
     assert (result.code, result.stderr) == (0, ""), result

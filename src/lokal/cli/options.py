@@ -55,7 +55,7 @@ def _switch(*flags: str, help: str) -> Any:  # noqa: A002
 
 
 def _flag(*flags: str, help: str) -> Any:  # noqa: A002
-    """An option that the environment does not set: it belongs to a single call, or is repeatable."""
+    """An option without a variable: it belongs to a single call, or is repeatable."""
     return typer.Option(*flags, help=help, show_default=False)
 
 
