@@ -178,8 +178,10 @@ def _answer(
 
 def _refuse_overwriting(output: str | None) -> None:
     """Weights are mapped into memory: emptying their file would end the process."""
-    with contextlib.suppress(OSError):
-        if output and expand(output).is_file() and expand(output).open("rb").read(4) == b"GGUF":
+    if not output or not expand(output).is_file():
+        return
+    with contextlib.suppress(OSError), expand(output).open("rb") as file:
+        if file.read(4) == b"GGUF":
             raise UsageError(f"{output} is a model", hint="choose another file with -o")
 
 
