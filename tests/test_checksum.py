@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from caches import HubCache
 
 from lokal import checksum
 
@@ -30,7 +31,7 @@ def digest(data: bytes) -> str:
 
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on a file that is read fails the test."""
-    monkeypatch.setattr(checksum, "_digest", None)
+    monkeypatch.setattr(checksum, "digest", None)
 
 
 def test_it_is_the_sha256(file: Path, tmp_path: Path) -> None:
@@ -110,3 +111,25 @@ def test_only_a_blob_is_believed_by_its_name(tmp_path: Path) -> None:
     target.write_bytes(b"weights")
     link.symlink_to(target)
     assert checksum.sha256(link, tmp_path / "state") == digest(b"weights")
+
+
+def test_what_xet_brought_is_called_by_another_hash(tmp_path: Path) -> None:
+    """There the blob, which has the sha256 for a name, is itself a link."""
+    path = HubCache(tmp_path / "hub").put("me/x", "sub/x.gguf", b"weights", xet=True)
+    assert checksum.stated(path) == digest(b"weights") != path.resolve().name
+
+
+def test_what_was_remembered_outlives_the_change(file: Path, tmp_path: Path) -> None:
+    """So that damage can be told from a new file."""
+    assert checksum.remembered(file, tmp_path / "state") is None
+    checksum.sha256(file, tmp_path / "state")
+    file.write_bytes(b"changed")
+    assert checksum.remembered(file, tmp_path / "state") == digest(b"weights")
+
+
+def test_progress_is_in_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(bytes(3 * 2**20 + 5))
+    seen: list[int] = []
+    assert checksum.digest(path, seen.append) == digest(bytes(3 * 2**20 + 5))
+    assert seen == [2**20, 2 * 2**20, 3 * 2**20, 3 * 2**20 + 5]

@@ -54,10 +54,15 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     }
 
 
-def _options_of(llm: Llm, verb: str) -> set[str]:
-    listed = llm.run(verb, "--help").text.partition("\nOptions:")[2]
+def _options_of(llm: Llm, *verb: str) -> set[str]:
+    """Those of the verbs below it, such as `models add`, included."""
+    listed = llm.run(*verb, "--help").text.partition("\nOptions:")[2]
+    listed, _, below = listed.partition("\nCommands:")
     heads = re.findall(r"^  (-.*?)(?:  |$)", listed, re.MULTILINE)
-    return {option for head in heads for option in OPTION.findall(head.split(" <")[0])}
+    found = {option for head in heads for option in OPTION.findall(head.split(" <")[0])}
+    return found.union(
+        *(_options_of(llm, *verb, name) for name in re.findall(r"^  (\w+)", below, re.MULTILINE))
+    )
 
 
 def test_every_verb_has_its_page(options: dict[str, set[str]]) -> None:

@@ -256,6 +256,8 @@ class TestShards:
         header = gguf.check(first)
         assert header.split_count == 3
         assert (header.parameters, header.weights_bytes) == (whole.parameters, whole.weights_bytes)
+        size = sum(path.stat().st_size for path in tmp_path.glob("split-*.gguf"))
+        assert size - 3 * header.alignment < header.file_size <= size
 
     def test_names_the_first_shard(self, tmp_path: Path) -> None:
         first, second = ggufs.write_split(tmp_path / "x.gguf")

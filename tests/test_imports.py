@@ -19,13 +19,19 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # lokal/__init__.py.
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
+    | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "weights", "settings"},
     "model": {"weights", "engine", "hardware", "errors"},
     "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}
     | {"preflight"},
     "preflight": {"engine", "hub", "gguf", "hardware", "catalog", "errors"},
-    "inventory": {"hub", "gguf", "catalog", "settings", "errors"},
+    "inventory": {"weights", "hub", "gguf", "catalog", "settings", "errors"},
+    "disposal": {"inventory", "weights", "hub", "catalog", "settings", "errors"},
+    "verification": {"inventory", "weights", "checksum", "hub", "gguf", "settings", "errors"},
+    "offers": {"inventory", "hardware", "catalog", "settings"},
+    "addition": {"gguf", "catalog", "settings", "errors"},
+    "check_registry": {"hub", "catalog"},
     "hub": {"catalog", "settings", "errors", ""},
     "hardware": {"gguf", "errors"},
     "catalog": {"settings", "errors"},
@@ -42,15 +48,22 @@ OWNERS = {
     "rich": "cli/",
     "huggingface_hub": "hub/",
     "httpx2": "hub/",
-    "filelock": "hub/",
+    "filelock": "hub/locks.py",
     "pydantic": "catalog/registry.py",
     "platformdirs": "settings.py",
     "jinja2": "engine/chat.py",
 }
 
-# Who may touch the environment besides settings: llama.cpp and the Hub's library read variables
-# of their own.
-READERS = {"settings.py", "engine/llama.py", "hub/cache.py", "hub/client.py"}
+# Who may touch the environment besides settings: OpenMP, llama.cpp and the Hub's library read
+# variables of their own.
+READERS = {
+    "settings.py",
+    "cli/main.py",
+    "engine/llama.py",
+    "hub/cache.py",
+    "hub/client.py",
+    "hub/listing.py",
+}
 
 
 def name(path: Path) -> str:

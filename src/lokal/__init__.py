@@ -12,14 +12,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lokal.model import Model
+    import os
+    from typing import Any
+
+    from lokal.model import Completion, Model
 
 __version__ = "0.1.0"
-__all__ = ["load"]
+__all__ = ["Completion", "Model", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """`lokal.Model` and `lokal.Completion`, imported when somebody asks for them."""
+    if name in {"Completion", "Model"}:
+        from lokal import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module 'lokal' has no attribute {name!r}")
 
 
 def load(
-    name: str,
+    name: str | os.PathLike[str],
     *,
     ctx: int | None = None,
     threads: int | None = None,
@@ -39,6 +51,7 @@ def load(
         lokal.errors.LokalError: what went wrong, in one line, with a hint.
     """
     # Imported here, so that `import lokal` costs nothing.
+    import os
     from dataclasses import replace
 
     from lokal import settings
@@ -46,6 +59,7 @@ def load(
     from lokal.weights import obtain
 
     surroundings = settings.load()
+    name = os.fspath(name)
     if offline:
         surroundings = replace(surroundings, offline=True)
     return Model(obtain(name, surroundings, ctx=ctx), LoadOptions(ctx, threads, gpu_layers))

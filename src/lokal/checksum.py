@@ -7,35 +7,43 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 SMALL = 2**26  # bytes; hashing less takes no time worth remembering
+_BLOCK = 2**20  # bytes
 
 
 def sha256(path: Path, state_dir: Path) -> str:
     """Hex digest of a file.
 
-    A snapshot of the Hugging Face cache links to a blob that carries it as its name. For other
-    big files it is remembered in `state_dir` as long as size and modification time stay the same.
+    What the cache states is believed. For other big files it is remembered in `state_dir` as long
+    as size and modification time stay the same.
     """
-    # One link only: the blob of a Xet download links on to a file named by another hash.
-    if path.is_symlink():
-        blob = path.readlink()
-        if blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name):
-            return blob.name
-    path = path.resolve()
+    if known := stated(path):
+        return known
     stat = path.stat()
     if stat.st_size < SMALL:
-        return _digest(path)
-    memory = state_dir / "sha256.json"
-    known = _read(memory)
-    key = [stat.st_size, stat.st_mtime_ns]
-    entry = known.get(str(path))
-    if isinstance(entry, list) and entry[:-1] == key:
+        return digest(path)
+    entry = _entry(path, state_dir)
+    if entry and entry[:-1] == [stat.st_size, stat.st_mtime_ns]:
         return str(entry[-1])
-    digest = _digest(path)
-    remember(path, state_dir, digest)
-    return digest
+    computed = digest(path)
+    remember(path, state_dir, computed)
+    return computed
+
+
+def stated(path: Path) -> str | None:
+    """The sha256 that a file of the Hugging Face cache must have, if the cache tells.
+
+    A snapshot links to a blob that carries it as its name.
+    """
+    # One link only: the blob of a Xet download links on to a file named by another hash.
+    if not path.is_symlink():
+        return None
+    blob = path.readlink()
+    is_blob = blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name)
+    return blob.name if is_blob else None
 
 
 def remember(path: Path, state_dir: Path, digest: str) -> None:
@@ -46,9 +54,28 @@ def remember(path: Path, state_dir: Path, digest: str) -> None:
     _write(memory, {**_read(memory), str(path): [stat.st_size, stat.st_mtime_ns, digest]})
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def remembered(path: Path, state_dir: Path) -> str | None:
+    """The sha256 that a file once had, whatever has become of it since; None if nobody knows."""
+    entry = _entry(path, state_dir)
+    return str(entry[-1]) if entry else None
+
+
+def digest(path: Path, progress: Callable[[int], object] = lambda _done: None) -> str:
+    """Hash a file; `progress` hears how many bytes are done."""
+    found = hashlib.sha256()
+    buffer = bytearray(_BLOCK)
+    done = 0
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            found.update(memoryview(buffer)[:count])
+            done += count
+            progress(done)
+    return found.hexdigest()
+
+
+def _entry(path: Path, state_dir: Path) -> list[object] | None:
+    entry = _read(state_dir / "sha256.json").get(str(path.resolve()))
+    return entry if isinstance(entry, list) and len(entry) == 3 else None
 
 
 def _read(memory: Path) -> dict[str, object]:

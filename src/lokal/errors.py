@@ -2,6 +2,7 @@
 
     LokalError                 base; never raised itself
     ├── UsageError             2   the command line or a request asks for something impossible
+    │   └── RefusedError           the chat template does not take these messages
     ├── ModelNameError         3   no such model, variant or quantization, or several that fit
     ├── AccessError            4   gated or private weights, or an invalid token
     ├── OfflineError           5   the network is needed but forbidden or switched off
@@ -41,6 +42,10 @@ class LokalError(Exception):
 
 class UsageError(LokalError):
     code, exit_code = "usage", 2
+
+
+class RefusedError(UsageError):
+    code = "refused"
 
 
 class ModelNameError(LokalError):

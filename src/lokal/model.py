@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from lokal.engine.chat import Message
@@ -141,12 +140,7 @@ class Model:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _value: BaseException | None,
-        _tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def stream(
@@ -175,7 +169,10 @@ class Model:
             UsageError: a sampling value out of range, or a template that refuses the messages.
         """
         request = self._request(prompt, system, raw, seed, sampling)
-        for event in self.events(request, raw=raw):
+        return self._texts(request)
+
+    def _texts(self, request: Request) -> Iterator[str]:
+        for event in self.events(request):
             if isinstance(event, TextEvent):
                 yield printable(event.text)
 
@@ -191,7 +188,7 @@ class Model:
         """The whole answer at once; arguments and errors as in `stream`."""
         request = self._request(prompt, system, raw, seed, sampling)
         text = ""
-        for event in self.events(request, raw=raw):
+        for event in self.events(request):
             if isinstance(event, TextEvent):
                 text += printable(event.text)
             else:
@@ -220,17 +217,14 @@ class Model:
         """Raises: ContextError: the prompt does not fit the context."""
         self._engine.scheduler.check(request)
 
-    def events(self, request: Request, *, raw: bool = False) -> Iterator[Event]:
+    def events(self, request: Request) -> Iterator[Event]:
         """Run a request; the events of the engine, for callers that count and render.
 
         Raises:
             KeyboardInterrupt: after the final event, if Ctrl-C ended it.
         """
-        events = self._undisturbed(self._engine.stream(request))
-        return events if raw or self.weights.template is None else _without_first_space(events)
-
-    def _undisturbed(self, events: Generator[Event]) -> Iterator[Event]:
-        """The same events; no Ctrl-C cuts the making of one in two, it waits for the next batch."""
+        events = self._engine.stream(request)
+        # No Ctrl-C cuts the making of an event in two: it waits for the next batch.
         try:
             while True:
                 with self._interrupt.listening():
@@ -284,7 +278,7 @@ def new_request(prompt: Prompt, params: SamplingParams, seed: int | None) -> Req
     if seed is None:
         seed = int.from_bytes(os.urandom(4)) % (MAX_SEED + 1)
     check_seed(seed)
-    return Request(prompt.tokens, params, seed, id=os.urandom(8).hex())
+    return Request(prompt.tokens, params, seed, os.urandom(8).hex(), prompt.drop_space)
 
 
 def fingerprint(params: SamplingParams, **shaping: Any) -> str:
@@ -294,15 +288,3 @@ def fingerprint(params: SamplingParams, **shaping: Any) -> str:
 
     canonical = json.dumps({**asdict(params), **shaping}, sort_keys=True)
     return hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-def _without_first_space(events: Iterator[Event]) -> Iterator[Event]:
-    """Drop the space that SentencePiece vocabularies put in front of an answer's first word."""
-    first = True
-    for event in events:
-        if first and isinstance(event, TextEvent):
-            first = False
-            event = TextEvent(event.request_id, event.text.removeprefix(" "))
-            if not event.text:
-                continue
-        yield event

@@ -48,6 +48,16 @@ def test_a_file_that_is_no_usable_model(llm: Llm, kind: str, as_json: bool) -> N
     assert_error(result, code, words, as_json=as_json)
 
 
+@pytest.mark.parametrize("shard", [0, 1])
+def test_an_answer_never_overwrites_a_model(llm: Llm, tmp_path: Path, shard: int) -> None:
+    """Emptying weights that are mapped into memory would kill the process, and the weights."""
+    shards = ggufs.write_split(tmp_path / "x.gguf")
+    size = shards[shard].stat().st_size
+    result = llm.run("run", shards[0], "hello", "-n", "1", "-o", shards[shard])
+    assert_error(result, 2, "is a model")
+    assert shards[shard].stat().st_size == size
+
+
 def test_an_obsolete_mixtral_names_files_that_work(llm: Llm, tmp_path: Path) -> None:
     """Whoever has a 2023 Mixtral learns where to get one that loads."""
     path = ggufs.write(tmp_path / "old.gguf", "mixtral-2023")
@@ -95,7 +105,7 @@ def test_an_odd_flag_that_is_right(llm: Llm, llama: Path, flags: tuple[str, ...]
 def test_a_context_beyond_memory(llm: Llm, slow: Path) -> None:
     """Exit code 6 says how much is needed, how much there is, and what fits."""
     result = llm.run("run", slow, "hello", "-c", "134217728")
-    assert_error(result, 6, "GB of memory", "GB are free", "hint: -c ", "fits")
+    assert_error(result, 6, "GB of memory", "the weights leave", "hint: -c ", "fits")
 
 
 @pytest.mark.parametrize(

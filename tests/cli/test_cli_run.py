@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def test_the_embedded_model_answers(llm: Llm) -> None:
         (["-"], b"piped", "piped"),
         (["one"], b"piped\n", "one\n\npiped"),
         (["say {}, {}!"], b"ho\r\n", "say ho, ho!"),
-        (["say {}"], b"", "say {}"),
+        (["say {}"], b"", "say "),
+        (["say {}", "--no-stdin"], b"ho", "say {}"),
         (["one", "--no-stdin"], b"piped", "one"),
         (["one", "-f", "a.txt", "-f", "b.txt"], b"piped", "one\n\nA\n\nB\n\n\npiped"),
         (["-f", "a.txt"], b"", "A"),
@@ -256,6 +258,24 @@ def test_the_users_registry_goes_over_the_built_in_one(llm: Llm) -> None:
     assert after == {**before, "top_k": 13}
     (llm.config / "config.toml").write_text("top_k = 14\n")
     assert settings_of(llm, "tiny")["top_k"] == 14
+
+
+def test_a_flag_switches_off_what_config_switches_on(llm: Llm, llama: Path) -> None:
+    """A flag wins, in both directions."""
+    (llm.config / "config.toml").write_text("raw = true\nquiet = true\n")
+    assert llm.run("run", llama, "hi", "--dry-run", "--json").json["prompt"] == "hi"
+    templated = llm.run("run", llama, "hi", "--dry-run", "--json", "--no-raw").json["prompt"]
+    assert templated == "<s>[INST] hi[/INST]"
+    assert llm.run("run", llama, "hi", "-n", "1").stderr == ""
+    assert "limit of 1 tokens" in llm.run("run", llama, "hi", "-n", "1", "--no-quiet").stderr
+
+
+def test_a_dry_run_tells_that_the_prompt_is_too_long(llm: Llm, llama: Path) -> None:
+    """It shows all, to a file too, and ends as the run itself would."""
+    path = llm.home / "shown.json"
+    result = llm.run("run", llama, "hi " * 999, "-c", "256", "--dry-run", "--json", "-o", path)
+    assert result.code == 9
+    assert json.loads(path.read_text())["prompt_tokens"] > 256
 
 
 def test_config_values_are_read_like_typed_ones(llm: Llm, llama: Path) -> None:

@@ -13,7 +13,7 @@ from command import Llm
 
 import lokal
 
-VERBS = ("run", "pull", "ls", "show", "models")
+VERBS = ("run", "pull", "ls", "show", "rm", "verify", "prune", "models")
 
 
 def cache(llm: Llm, path: Path, repo: str = "owner/repo", file: str = "x-Q4_K_M.gguf") -> Path:
@@ -171,7 +171,7 @@ def test_completion(llm: Llm) -> None:
     assert complete(llm, "llm mo") == ["models"]
     assert complete(llm, "llm run --te") == ["--temp"]
     assert {"mistral", "mixtral"} <= set(complete(llm, "llm run mi"))
-    assert complete(llm, "llm show ti") == ["tiny"]
+    assert complete(llm, "llm show grok-2") == ["grok-2"]
 
 
 @pytest.mark.parametrize("name", ["config.toml", "models.toml"])

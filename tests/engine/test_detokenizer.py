@@ -110,3 +110,13 @@ def test_printable_text_is_what_a_decoder_makes_of_the_bytes(data: bytes) -> Non
     """Bytes that are no UTF-8 show as U+FFFD, as everywhere else."""
     shown = printable(run([data]))
     assert shown == data.decode("utf-8", "replace")
+
+
+@given(st.text(), st.integers(0, 5))
+def test_one_space_in_front_is_dropped_on_request(text: str, cut: int) -> None:
+    """Wherever tokens cut the text; a second space stays."""
+    data = text.encode()
+    for drop in (True, False):
+        detokenizer = Detokenizer(drop_space=drop)
+        shown = detokenizer.push(data[:cut]) + detokenizer.push(data[cut:]) + detokenizer.flush()
+        assert shown == (text.removeprefix(" ") if drop else text)

@@ -21,7 +21,7 @@ from lokal.engine.scheduler import Scheduler
 from lokal.errors import ArchitectureError, DamagedFileError, LoadError, UsageError
 
 TINY = Path(lokal.__file__).parent / "data" / "tiny.gguf"
-KINDS = ["llama", "mixtral", "grok", "bpe", *(["tiny"] if TINY.exists() else [])]
+KINDS = ["llama", "mixtral", "grok", "bpe", "tiny"]
 GREEDY = SamplingParams(temperature=0, max_tokens=12, ignore_eos=True)
 
 Opener = Callable[..., "Runner"]

@@ -23,7 +23,7 @@ RAW = st.lists(st.sampled_from([b"a ", "é".encode(), "🙂".encode(), b"\xf0\x9
 class Letters:
     """A tokenizer with one token a letter, and BOS in front."""
 
-    bos_text, eos_text = "^", "$"
+    bos_text, eos_text, adds_space = "^", "$", False
 
     def tokenize(self, text: str) -> list[int]:
         return [ord("^"), *map(ord, text.removeprefix("^"))]
@@ -67,6 +67,18 @@ def test_no_bos_where_the_vocabulary_wants_none(bpe: Vocabulary) -> None:
     assert ggufs.BOS_ID not in PromptFormat(bpe, None).build(user("hello")).tokens
     assert PromptFormat(bpe, None).build(user("<s>hello")).tokens[0] == ggufs.BOS_ID
     assert PromptFormat(bpe, None).build(user("")).tokens == ()
+
+
+def test_only_sentencepiece_puts_a_space_in_front(
+    spm: Vocabulary, bpe: Vocabulary, models: Path
+) -> None:
+    """Elsewhere a space at the beginning of an answer is the model's own."""
+    assert PromptFormat(spm, ggufs.TEMPLATE).build(user("hello")).drop_space
+    assert not PromptFormat(spm, None).build(user("hello")).drop_space
+    assert not PromptFormat(bpe, ggufs.TEMPLATE).build(user("hello")).drop_space
+    no_prefix = {"tokenizer.ggml.add_space_prefix": False}
+    for vocab in vocabulary(ggufs.write(models / "no-prefix.gguf", metadata=no_prefix)):
+        assert not vocab.adds_space
 
 
 def test_eos_is_never_added(models: Path) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from lokal.settings import expand
+
 _DATA = Path(__file__).parents[1] / "data"
 _WORD = r"[a-z0-9][a-z0-9._-]*"
 _NAME = re.compile(rf"{_WORD}(:{_WORD})?")
@@ -63,7 +65,7 @@ class Sampling(_Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry(_Strict):
-    """One variant of one model, ready for use: from a repository, or embedded in the package.
+    """One variant of one model: from a repository, embedded in the package, or a user's own file.
 
     `ref` is the canonical name. `size` (of the default quantization) and `size_range` (smallest
     and largest) are in bytes; `context` is in tokens and caps what the file declares. models.toml
@@ -78,6 +80,8 @@ class Entry(_Strict):
     repo: str | None = None
     file: str | None = None
     embedded: str | None = None
+    path: str | None = None
+    sha256: str | None = None
     quant: str = "Q4_K_M"
     split: Literal["shards", "parts"] | None = None
     size: int | None = None
@@ -93,8 +97,9 @@ class Entry(_Strict):
     aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if bool(self.embedded) == bool(self.repo) or bool(self.repo) != bool(self.file):
-            raise ValueError("give either repo and file, or embedded")
+        places = [self.repo, self.embedded, self.path]
+        if sum(map(bool, places)) != 1 or bool(self.repo) != bool(self.file):
+            raise ValueError("give either repo and file, or embedded, or path")
         for name in (self.ref, *self.aliases):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no NAME or NAME:VARIANT in lower case")
@@ -107,9 +112,12 @@ class Entry(_Strict):
         fields = dict(table)
         fields["license"] = License(**fields["license"])
         fields["origin"] = Origin(**fields["origin"])
-        fields["sampling"] = Sampling(**fields.get("sampling", {}))
+        sampling = dict(fields.get("sampling", {}))
+        if "top_k" in sampling:
+            sampling["top_k"] = int(sampling["top_k"])
+        fields["sampling"] = Sampling(**sampling)
         fields["aliases"] = tuple(fields.get("aliases", ()))
-        for key in fields.keys() & {"size", "parameters", "active_parameters"}:
+        for key in fields.keys() & {"size", "parameters", "active_parameters", "context"}:
             fields[key] = int(fields[key])  # written as 7.25e9, for people
         if "size_range" in fields:
             smallest, largest = fields["size_range"]
@@ -117,9 +125,24 @@ class Entry(_Strict):
         return cls(**fields)
 
     def filename(self, quant: str | None = None) -> str | None:
-        """The file to expect in the repository, without shard number; None if embedded."""
+        """The file to expect in the repository, without shard number; None without repository."""
         return self.file.replace("{quant}", quant or self.quant) if self.file else None
 
+    def quant_of(self, file: str) -> str | None:
+        """The quantization that a file of the repository is of; None if it is another model's."""
+        if self.file is None:
+            return None
+        if "{quant}" not in self.file:
+            return self.quant if file.lower() == self.file.lower() else None
+        first, *others = map(re.escape, self.file.split("{quant}"))
+        pattern = first + r"(?P<quant>[\w-]+)" + "(?P=quant)".join(others)
+        match = re.fullmatch(pattern, file, re.IGNORECASE)
+        if match and match["quant"].lower() == self.quant.lower():
+            return self.quant
+        return match["quant"] if match else None
+
     def embedded_path(self) -> Path | None:
-        """The weights inside the package; None if they come from a repository."""
+        """The weights inside the package or at `path`; None if they come from a repository."""
+        if self.path:
+            return expand(self.path)
         return _DATA / self.embedded if self.embedded else None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lokal.catalog import sections
 from lokal.catalog.entry import Entry, License
 from lokal.catalog.refs import NameRef
+from lokal.catalog.sections import Overlaid, merge
 from lokal.errors import ModelNameError, UsageError
 from lokal.settings import Settings
 
@@ -19,19 +21,14 @@ __all__ = ["Entry", "Registry", "models_toml"]
 class Registry:
     """Every named model; an entry is built when it is asked for, because a command needs one.
 
-    `models` and `licenses` are the tables of that name as parsed, the user's laid over ours.
-    `build` turns a complete table into an entry.
+    `tables` are `model`, `license` and `absent` as parsed, the user's laid over ours; they are
+    known to be right.
     """
 
-    def __init__(
-        self,
-        models: Mapping[str, Any],
-        licenses: Mapping[str, Any],
-        build: Callable[[Mapping[str, Any]], Entry] = Entry.from_table,
-    ) -> None:
-        self._models = models
-        self._licenses = licenses
-        self._build = build
+    def __init__(self, tables: Mapping[str, Mapping[str, Any]]) -> None:
+        self._models = tables["model"]
+        self._licenses = tables["license"]
+        self._absent = tables["absent"]
 
     @classmethod
     def load(cls, settings: Settings) -> Registry:
@@ -40,16 +37,30 @@ class Registry:
         Raises:
             UsageError: the overlay is no TOML, or a field in it is unknown, wrong or missing.
         """
-        with models_toml().open("rb") as file:
-            built_in = tomllib.load(file)
-        overlay = _read_overlay(settings.overlay_path)
-        if overlay is None:
-            return cls(built_in["model"], built_in["license"])
-        from pydantic import TypeAdapter  # 80 ms, see entry.py
+        return cls.read(settings.overlay_path, settings.state_dir / "models.checked")
 
-        tables = _merge(built_in, overlay)
-        registry = cls(tables["model"], tables["license"], build=TypeAdapter(Entry).validate_python)
-        registry._check(overlay, settings.overlay_path)
+    @classmethod
+    def read(cls, overlay_path: Path | None = None, memory: Path | None = None) -> Registry:
+        """Read models.toml, and that overlay if it is there.
+
+        Checking an overlay takes a tenth of a second; `memory` is a file that remembers which
+        one was found to be right.
+
+        Raises:
+            UsageError: as for `load`.
+        """
+        built_in = sections.split(models_toml().read_text(encoding="utf-8"))
+        overlay = None if overlay_path is None else _read_overlay(overlay_path)
+        if overlay_path is None or overlay is None:
+            return cls(built_in)
+        registry = cls(
+            {kind: Overlaid(named, overlay.get(kind, {})) for kind, named in built_in.items()}
+        )
+        seal = _seal(models_toml(), overlay_path)
+        if memory is None or not _holds(memory, seal):
+            registry._check(overlay, overlay_path)
+            if memory:
+                _write(memory, seal)
         return registry
 
     def resolve(self, ref: NameRef) -> Entry:
@@ -71,6 +82,8 @@ class Registry:
             variants = ", ".join(known for known in self._variants(name) if known)
             hint = f"its variants: {variants}" if variants else f"it has none: write {name}"
             raise ModelNameError(f"{name} has no variant {variant!r}", hint=hint)
+        if absent := self._absent.get(name):
+            raise ModelNameError(absent["message"], hint=absent["hint"])
         import difflib
 
         close = difflib.get_close_matches(full, self.names(), n=3)
@@ -93,6 +106,10 @@ class Registry:
             names.update(dict.fromkeys(table.get("aliases", ())))
         return list(names)
 
+    def license_id(self, text: str) -> str | None:
+        """The id of a licence that is known here, as files spell it; None if it is not."""
+        return next((known for known in self._licenses if known.lower() == text.lower()), None)
+
     def _variants(self, name: str) -> Mapping[str | None, Any]:
         return self._models[name].get("variants") or {None: {}}
 
@@ -102,34 +119,46 @@ class Registry:
                 yield name, variant, self._table(name, variant)
 
     def _table(self, name: str, variant: str | None) -> dict[str, Any]:
-        table = _merge(self._models[name], self._variants(name)[variant])
+        table = merge(self._models[name], self._variants(name)[variant])
         table.pop("variants", None)
         is_default = table.pop("default", None) == variant
         table["ref"] = name if is_default else f"{name}:{variant}"
         return table
 
     def _entry(self, name: str, variant: str | None) -> Entry:
+        return Entry.from_table(self._complete(name, variant))
+
+    def _complete(self, name: str, variant: str | None) -> dict[str, Any]:
+        """All that an entry is made of, its licence included."""
         table = self._table(name, variant)
         license_id = table.get("license")
         if isinstance(license_id, str) and license_id in self._licenses:
             table["license"] = {"id": license_id, **self._licenses[license_id]}
-        return self._build(table)
+        return table
 
     def _check(self, overlay: Mapping[str, Any], path: Path) -> None:
         """Find mistakes in what the overlay touches; models.toml has none, as the tests check."""
-        from pydantic import TypeAdapter, ValidationError
+        from pydantic import TypeAdapter, ValidationError  # 80 ms, see entry.py
 
-        def attempt(where: str, build: Callable[[], object]) -> None:
+        licenses, entries = TypeAdapter(License), TypeAdapter(Entry)
+
+        def attempt(where: str, adapter: TypeAdapter[Any], table: dict[str, Any]) -> None:
             try:
-                build()
+                checked = adapter.validate_python(table)
             except ValidationError as error:
                 first = error.errors()[0]
                 field = ".".join((where, *(str(step) for step in first["loc"])))
                 raise _mistake(path, field, first["msg"]) from None
+            # pydantic makes a truth of "yes" and a number of "7"; nobody else does.
+            try:
+                plain = License(**table) if adapter is licenses else Entry.from_table(table)
+            except (TypeError, ValueError):
+                plain = None
+            if checked != plain:
+                raise _mistake(path, where, "write numbers, true and false without quotes")
 
         for key in overlay.get("license", {}):
-            table = {"id": key, **self._licenses[key]}
-            attempt(f"license.{key}", partial(TypeAdapter(License).validate_python, table))
+            attempt(f"license.{key}", licenses, {"id": key, **self._licenses[key]})
         for name in overlay.get("model", {}):
             variants = self._variants(name)
             if self._models[name].get("default") not in variants:
@@ -140,7 +169,7 @@ class Registry:
                 if isinstance(license_id, str) and license_id not in self._licenses:
                     problem = f'describe it in a table [license."{license_id}"]'
                     raise _mistake(path, f"{where}.license", problem)
-                attempt(where, partial(self._entry, name, variant))
+                attempt(where, entries, self._complete(name, variant))
 
 
 def models_toml() -> Path:
@@ -183,13 +212,20 @@ def _mistake(path: Path, field: str, problem: str) -> UsageError:
     return UsageError(f"{path}: {field}: {problem}", hint="mend or remove that field")
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one table over another, field by field; tables inside them likewise."""
-    merged = dict(base)
-    for key, value in over.items():
-        under = merged.get(key)
-        if isinstance(under, dict) and isinstance(value, dict):
-            merged[key] = _merge(under, value)
-        else:
-            merged[key] = value
-    return merged
+def _seal(*paths: Path) -> str:
+    """What changes when one of the files does."""
+    return " ".join(f"{stat.st_size} {stat.st_mtime_ns}" for stat in map(Path.stat, paths))
+
+
+def _holds(memory: Path, seal: str) -> bool:
+    try:
+        return memory.read_text(encoding="utf-8") == seal
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _write(memory: Path, seal: str) -> None:
+    # Losing the memory costs time only, so a read-only home is no failure.
+    with contextlib.suppress(OSError):
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.write_text(seal, encoding="utf-8")

@@ -16,7 +16,6 @@ from lokal.cli.output import (
     plain,
     show_error,
     write_json,
-    write_lines,
 )
 from lokal.cli.prompt_input import PromptSource, check_text
 from lokal.engine.chat import Message
@@ -31,6 +30,7 @@ from lokal.engine.request import (
     SamplingParams,
     check_seed,
 )
+from lokal.engine.scheduler import check_length
 from lokal.errors import LengthError, UsageError
 from lokal.model import (
     LoadOptions,
@@ -40,13 +40,11 @@ from lokal.model import (
     fingerprint,
     new_request,
 )
-from lokal.settings import Settings
+from lokal.settings import Settings, expand
 from lokal.weights import Weights, find, local_path, obtain
 
 if TYPE_CHECKING:
     from lokal.hub.client import Progress
-
-EXIT_INTERRUPTED = 130
 
 
 class RunOptions(NamedTuple):
@@ -119,8 +117,6 @@ def _prompt(
         prompt = format_.build(messages)
     if prompt.n_dropped:
         options.say(f"note: cut {prompt.n_dropped} characters off the front of the prompt")
-    if not prompt.tokens:
-        raise UsageError("the prompt has no tokens", hint="give it some text")
     return prompt
 
 
@@ -133,27 +129,35 @@ def _show(options: RunOptions, weights: Weights, messages: Sequence[Message]) ->
         prompt = _prompt(options, format_, messages, context.n_ctx)
     finally:
         model.close()
+    if context.note:
+        options.say(f"note: {context.note}")
     result = {
         "model": weights.name,
         "path": str(weights.path),
         "ctx": context.n_ctx,
+        "threads": options.load.native_threads(),
+        "gpu_layers": options.load.gpu_layers,
         "prompt_tokens": len(prompt.tokens),
         "seed": options.seed,
         **asdict(replace(weights.sampling, **options.sampling)),
     }
-    if options.json:
-        write_json({**result, "prompt": printable(prompt.text)})
-    else:
-        settings_lines = [f"{name:<15} {plain(value)}" for name, value in result.items()]
-        write_lines([*settings_lines, "", prompt.text])
+    with open_sink(options.output) as sink:
+        if options.json:
+            write_json({**result, "prompt": printable(prompt.text)}, sink)
+        else:
+            lines = [*(f"{name:<15} {plain(value)}" for name, value in result.items()), ""]
+            sink.write("\n".join([*lines, prompt.text]))
+            sink.end()
+    check_length(len(prompt.tokens), context.n_ctx)
     return 0
 
 
 def _answer(
     options: RunOptions, weights: Weights, messages: Sequence[Message], surroundings: Settings
 ) -> int:
+    _refuse_overwriting(options.output)
     interrupt = Interrupt()
-    with interrupt.listening(), Model(weights, options.load, interrupt) as model:
+    with Model(weights, options.load, interrupt) as model:
         if model.context.note:
             options.say(f"note: {model.context.note}")
         prompt = _prompt(options, model.format(raw=options.raw), messages, model.context.n_ctx)
@@ -162,13 +166,23 @@ def _answer(
         gc.freeze()  # what a start left behind stays, so neither collections nor the exit scan it
         gc.enable()
         with open_sink(options.output) as sink:
-            text, end = _stream(options, model, request, sink)
+            with interrupt.listening():
+                text, end = _stream(options, model, request, sink)
             if options.json:
                 result = _as_json(options, model, request, text, end, surroundings)
                 write_json(result, sink)
     if options.verbose:
         note(_statistics(model, end))
     return _exit_code(options, model, end)
+
+
+def _refuse_overwriting(output: str | None) -> None:
+    """Weights are mapped into memory: emptying their file would end the process."""
+    if not output or not expand(output).is_file():
+        return
+    with contextlib.suppress(OSError), expand(output).open("rb") as file:
+        if file.read(4) == b"GGUF":
+            raise UsageError(f"{output} is a model", hint="choose another file with -o")
 
 
 def _stream(
@@ -178,7 +192,7 @@ def _stream(
     pieces: list[str] = []
     end = None
     try:
-        for event in model.events(request, raw=options.raw):
+        for event in model.events(request):
             if isinstance(event, FinishEvent):
                 end = event
                 continue
@@ -244,7 +258,7 @@ def _statistics(model: Model, end: FinishEvent) -> str:
 
 def _exit_code(options: RunOptions, model: Model, end: FinishEvent) -> int:
     if end.reason is FinishReason.ABORTED:
-        return EXIT_INTERRUPTED
+        raise KeyboardInterrupt
     if end.reason is not FinishReason.LENGTH:
         return 0
     if end.usage.completion_tokens == options.sampling.get("max_tokens"):

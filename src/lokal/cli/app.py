@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lokal import __version__
-from lokal.cli import ls, models, pull, run, show
+from lokal.cli import ls, models, prune, pull, rm, run, show, verify
 from lokal.cli.output import ReaderGone, write_lines
 from lokal.errors import UsageError
 
@@ -23,6 +23,9 @@ llm runs open-weight language models on this machine.
 llm --help lists every verb, llm run --help every option.
 """
 
+# What belongs to a single call, so that neither the environment nor config.toml sets it.
+FLAGS_ONLY = {"json", "debug", "dry_run", "yes", "repair", "force", "help"}
+
 # No rich in help and errors: it takes longer to import than everything else together.
 app = typer.Typer(
     name="llm", rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True
@@ -32,7 +35,10 @@ app.command()(pull.pull)
 app.command()(ls.ls)
 app.command("list", hidden=True)(ls.ls)
 app.command()(show.show)
-app.command()(models.models)
+app.command()(rm.rm)
+app.command()(verify.verify)
+app.command()(prune.prune)
+app.add_typer(models.app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -114,11 +120,7 @@ def _defaults(command: Any) -> dict[str, dict[str, Any]]:
     from lokal import settings
 
     options = dict(settings.load().options)
-    # What the environment cannot set, such as --json, config.toml cannot set either.
-    verbs = {
-        name: {param.name: param for param in verb.params if getattr(param, "envvar", None)}
-        for name, verb in command.commands.items()
-    }
+    verbs = {name: _settable(verb) for name, verb in command.commands.items()}
     tables = {name: options.pop(name) for name in verbs if isinstance(options.get(name), dict)}
     known = {name for params in verbs.values() for name in params}
     wrong = [key for key in options if key not in known]
@@ -126,16 +128,31 @@ def _defaults(command: Any) -> dict[str, dict[str, Any]]:
     if wrong:
         raise UsageError(
             f"config.toml sets {wrong[0]!r}, which it cannot",
-            hint="it sets the options of --help but json and debug, with _ for -, as in max_tokens",
+            hint="it sets the options of --help, with _ for -, as in max_tokens",
         )
-    return {
-        name: {
-            key: _typed(params[key], value)
-            for key, value in {**options, **tables.get(name, {})}.items()
-            if key in params
-        }
-        for name, params in verbs.items()
+    defaults: dict[str, dict[str, Any]] = {}
+    for name, verb in command.commands.items():
+        values = {**options, **tables.get(name, {})}
+        defaults[name] = _given(verbs[name], values)
+        for part, below in getattr(verb, "commands", {}).items():
+            defaults[name][part] = _given(_settable(below), values)
+    return defaults
+
+
+def _settable(verb: Any) -> dict[str, Any]:
+    """The options that config.toml may set, by name: of a verb, and of the verbs below it."""
+    found = {
+        param.name: param
+        for param in verb.params
+        if param.param_type_name == "option" and param.name not in FLAGS_ONLY
     }
+    for below in getattr(verb, "commands", {}).values():  # as in `models add`
+        found |= _settable(below)
+    return found
+
+
+def _given(params: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    return {key: _typed(params[key], value) for key, value in values.items() if key in params}
 
 
 def _typed(option: Any, value: Any) -> str | list[str]:

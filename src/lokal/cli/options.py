@@ -23,15 +23,40 @@ def _complete_model(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def _complete_cached(incomplete: str) -> list[str]:
+    from lokal import settings
+    from lokal.catalog.registry import Registry
+    from lokal.errors import LokalError
+    from lokal.inventory import downloaded
+
+    try:
+        names = [item.name for item in downloaded([*Registry.load(settings.load()).entries()])]
+    except LokalError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def _option(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 - Typer's own name for it
+    name = flags[-1].removeprefix("--").partition("/")[0]
     return typer.Option(
         *flags,
         help=help,
-        envvar="LOKAL_" + flags[-1].strip("-").replace("-", "_").upper(),
+        envvar="LOKAL_" + name.replace("-", "_").upper(),
         show_envvar=False,
         show_default=False,
         **more,
     )
+
+
+def _switch(*flags: str, help: str) -> Any:  # noqa: A002
+    """An option that is on or off, and can be switched off again on the command line."""
+    name = flags[-1].removeprefix("--")
+    return _option(*flags[:-1], f"--{name}/--no-{name}", help=help)
+
+
+def _flag(*flags: str, help: str) -> Any:  # noqa: A002
+    """An option without a variable: it belongs to a single call, or is repeatable."""
+    return typer.Option(*flags, help=help, show_default=False)
 
 
 ModelName = Annotated[
@@ -42,6 +67,24 @@ ModelName = Annotated[
         show_default=False,
     ),
 ]
+
+CachedModels = Annotated[
+    list[str],
+    typer.Argument(
+        help="Names as `llm ls` shows them; OWNER/REPO is all of a repository.",
+        autocompletion=_complete_cached,
+        show_default=False,
+    ),
+]
+SomeCachedModels = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Names as `llm ls` shows them [all].",
+        autocompletion=_complete_cached,
+        show_default=False,
+    ),
+]
+
 ModelNames = Annotated[
     list[str],
     typer.Argument(
@@ -64,12 +107,12 @@ GpuLayers = Annotated[
 System = Annotated[str | None, _option("-s", "--system", help="System message.")]
 Files = Annotated[
     list[str] | None,
-    _option("-f", "--file", help="Add the text of this file to the prompt; repeatable."),
+    _flag("-f", "--file", help="Add the text of this file to the prompt; repeatable."),
 ]
-NoStdin = Annotated[bool, _option("--no-stdin", help="Never read standard input.")]
-Raw = Annotated[bool, _option("--raw", help="Complete the text as it is, without chat template.")]
+Stdin = Annotated[bool, _switch("--stdin", help="Read standard input [unless it is a terminal].")]
+Raw = Annotated[bool, _switch("--raw", help="Complete the text as it is, without chat template.")]
 Truncate = Annotated[
-    bool, _option("--truncate", help="Cut the front of a prompt that is too long.")
+    bool, _switch("--truncate", help="Cut the front of a prompt that is too long.")
 ]
 
 MaxTokens = Annotated[
@@ -90,37 +133,37 @@ RepeatPenalty = Annotated[
     float | None, _option("--repeat-penalty", help="Weaken recent tokens; 1 is off.")
 ]
 Seed = Annotated[int | None, _option("--seed", help="The same seed gives the same text.")]
-Stop = Annotated[list[str] | None, _option("--stop", help="End before this text; repeatable.")]
-IgnoreEos = Annotated[bool, _option("--ignore-eos", help="Go on where the model would end.")]
+Stop = Annotated[list[str] | None, _flag("--stop", help="End before this text; repeatable.")]
+IgnoreEos = Annotated[bool, _switch("--ignore-eos", help="Go on where the model would end.")]
 FailOnLength = Annotated[
-    bool, _option("--fail-on-length", help="Exit 10 if the token limit cut the answer.")
+    bool, _switch("--fail-on-length", help="Exit 10 if the token limit cut the answer.")
 ]
 
 Output = Annotated[
     str | None, _option("-o", "--output", help="Write to this file, not to standard output.")
 ]
-# The next two shape errors too, even those of the environment and config.toml, which therefore
-# cannot set them.
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value.", show_default=False)]
-Debug = Annotated[
-    bool, typer.Option("--debug", help="Show a traceback with every error.", show_default=False)
+Json = Annotated[bool, _flag("--json", help="Print one JSON value.")]
+Debug = Annotated[bool, _flag("--debug", help="Show a traceback with every error.")]
+DryRun = Annotated[
+    bool,
+    _flag("--dry-run", help="Show the rendered prompt and the settings; generate nothing."),
 ]
-Quiet = Annotated[bool, _option("-q", "--quiet", help="Nothing on standard error but errors.")]
+Quiet = Annotated[bool, _switch("-q", "--quiet", help="Nothing on standard error but errors.")]
 Verbose = Annotated[
     int,
     _option(
         "-v", "--verbose", count=True, help="Speed on standard error; -vv: llama.cpp's log too."
     ),
 ]
-DryRun = Annotated[
-    bool, _option("--dry-run", help="Show the rendered prompt and the settings; generate nothing.")
-]
+Offline = Annotated[bool, _switch("--offline", help="Never use the network.")]
+
 Revision = Annotated[
     str, _option("--revision", metavar="REV", help="Branch, tag or commit on the Hub [main].")
 ]
-# Only ever by hand: what it overrides was found out for a reason.
-Force = Annotated[
-    bool,
-    typer.Option("--force", help="Fetch even what cannot run on this machine.", show_default=False),
+Force = Annotated[bool, _flag("--force", help="Fetch even what cannot run on this machine.")]
+Yes = Annotated[bool, _flag("-y", "--yes", help="Do not ask.")]
+Repair = Annotated[bool, _flag("--repair", help="Fetch damaged files again.")]
+Replace = Annotated[bool, _flag("--force", help="Replace a model that you have added.")]
+DryRunRemoval = Annotated[
+    bool, _flag("--dry-run", help="Show what would be removed; remove nothing.")
 ]
-Offline = Annotated[bool, _option("--offline", help="Never use the network.")]

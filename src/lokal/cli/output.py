@@ -173,3 +173,8 @@ def human_bytes(n: int) -> str:
             return f"{size:.0f} {unit}" if unit in {"B", "kB"} else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def human_count(n: int) -> str:
+    """A number of parameters, as model names have it: 7.25B, 135M."""
+    return f"{n / 1e9:.3g}B" if n >= 1e9 else f"{n / 1e6:.3g}M"

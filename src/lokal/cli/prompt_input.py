@@ -21,7 +21,7 @@ class PromptSource(NamedTuple):
 
     argument: str | None
     files: Sequence[str]
-    no_stdin: bool
+    stdin: bool
 
     def read(self, say: Callable[[str], object]) -> str:
         """Put the prompt together: the argument, the files, standard input, a blank line between.
@@ -33,11 +33,11 @@ class PromptSource(NamedTuple):
         if argument is not None:
             check_text(argument, "the prompt")
         files = [_read_file(expand(name)) for name in self.files]
-        piped = "" if self.no_stdin or _is_terminal(argument) else _read_stdin(say)
+        piped = _read_stdin(say) if self.stdin and _is_input(argument) else None
         if argument == "-":
             argument = None
-        if argument is not None and piped and "{}" in argument:
-            argument, piped = argument.replace("{}", piped), ""
+        if argument is not None and piped is not None and "{}" in argument:
+            argument, piped = argument.replace("{}", piped), None
         prompt = "\n\n".join(part for part in (argument, *files, piped) if part)
         if not prompt:
             raise UsageError(
@@ -47,9 +47,9 @@ class PromptSource(NamedTuple):
         return prompt
 
 
-def _is_terminal(argument: str | None) -> bool:
-    """Whether standard input is a person, who is asked only when the prompt is `-`."""
-    return sys.stdin is None or (sys.stdin.isatty() and argument != "-")
+def _is_input(argument: str | None) -> bool:
+    """Whether to read standard input; a person at a terminal is asked only by the prompt `-`."""
+    return sys.stdin is not None and (argument == "-" or not sys.stdin.isatty())
 
 
 def check_text(argument: str, name: str) -> None:
@@ -78,7 +78,8 @@ def _read_stdin(say: Callable[[str], object]) -> str:
         SILENCE, say, ["note: waiting for standard input, an open pipe; --no-stdin ignores it"]
     )
     notice.daemon = True
-    notice.start()
+    if not sys.stdin.isatty():
+        notice.start()
     data = bytearray()
     try:
         while len(data) <= MAX_BYTES and (chunk := os.read(sys.stdin.fileno(), 2**16)):
@@ -90,7 +91,8 @@ def _read_stdin(say: Callable[[str], object]) -> str:
         ) from None
     finally:
         notice.cancel()
-        notice.join()  # a thread in the middle of a write aborts an interpreter that ends
+        if notice.ident:
+            notice.join()  # a thread in the middle of a write aborts an interpreter that ends
     return _decode(bytes(data), "standard input")
 
 

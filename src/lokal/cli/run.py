@@ -33,7 +33,7 @@ def run(
     raw: opt.Raw = False,
     truncate: opt.Truncate = False,
     fail_on_length: opt.FailOnLength = False,
-    no_stdin: opt.NoStdin = False,
+    stdin: opt.Stdin = True,
     output: opt.Output = None,
     threads: opt.Threads = None,
     gpu_layers: opt.GpuLayers = "auto",
@@ -62,7 +62,7 @@ def run(
     return execute(
         RunOptions(
             model=model,
-            prompt=PromptSource(prompt, file or [], no_stdin),
+            prompt=PromptSource(prompt, file or [], stdin),
             system=system,
             sampling={name: value for name, value in sampling.items() if value is not None},
             seed=seed,

@@ -15,19 +15,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lokal.errors import LoadError, UsageError
+from lokal.errors import LoadError, RefusedError
 
 if TYPE_CHECKING:
     import jinja2
 
 Message = Mapping[str, Any]
 """`role` and `content`, as in the OpenAI API."""
-
-
-class RefusedError(UsageError):
-    """The template itself raised: it does not take these messages."""
-
-    code = "template-refused"
 
 
 def render(
@@ -93,12 +87,12 @@ def _shows_system(template: str, messages: Sequence[Message], **kwargs: Any) -> 
 def merge_system(messages: Sequence[Message]) -> list[Message]:
     """The messages with all system texts in front of the first user message."""
     system = [str(m["content"]) for m in messages if m["role"] == "system"]
-    rest = [dict(m) for m in messages if m["role"] != "system"]
-    first = next((m for m in rest if m["role"] == "user"), None)
-    if first is None:
-        return [{"role": "user", "content": "\n\n".join(system)}, *rest]
-    first["content"] = "\n\n".join([*system, str(first["content"])])
-    return list(rest)
+    rest = [m for m in messages if m["role"] != "system"]
+    for place, message in enumerate(rest):
+        if message["role"] == "user":
+            content = "\n\n".join([*system, str(message["content"])])
+            return [*rest[:place], {**message, "content": content}, *rest[place + 1 :]]
+    return [{"role": "user", "content": "\n\n".join(system)}, *rest]
 
 
 class _RaisedError(Exception):
@@ -146,5 +140,6 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
+@functools.lru_cache(maxsize=8)
 def _compile(template: str) -> jinja2.Template:
     return _environment().from_string(template)

@@ -12,11 +12,12 @@ class Detokenizer:
     Tokens cut characters anywhere, so an unfinished character waits for its rest. Bytes that
     can never become UTF-8 are kept as lone surrogates (PEP 383): encoding the text with
     `surrogateescape` gives back exactly the bytes that went in. The end of the text waits too
-    while it could still grow into a stop text.
+    while it could still grow into a stop text. `drop_space` drops one space at the beginning.
     """
 
-    def __init__(self, stop: Iterable[str] = ()) -> None:
+    def __init__(self, stop: Iterable[str] = (), *, drop_space: bool = False) -> None:
         self._stop = tuple(stop)
+        self._drop_space = drop_space
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._held = ""
         self.stopped = False
@@ -35,6 +36,8 @@ class Detokenizer:
     def _release(self, text: str) -> str:
         if self.stopped:
             return ""
+        if text and self._drop_space:
+            self._drop_space, text = False, text.removeprefix(" ")
         if not self._stop:
             return text
         text = self._held + text

@@ -41,9 +41,6 @@ def _native() -> tuple[Any, NativeLog]:
     removed at once, so that a later `import llama_cpp` by somebody else gets the real one.
     """
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # an abort would start a debugger
-    # GNU OpenMP lets threads spin for milliseconds at each barrier. When other programs want the
-    # cores too, that is what they spin away: a hundred times the work on a small model.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     name = "llama_cpp"
     if name in sys.modules:
         lib = importlib.import_module(f"{name}.llama_cpp")
@@ -228,28 +225,33 @@ class LlamaContext:
             self._samplers[sequence.slot] = self._new_sampler(sequence)
         self._interrupt.check()
         rows = self._batch.fill(plan.chunks)
+        sampled = [
+            (chunk.sequence, row)
+            for chunk, row in zip(plan.chunks, rows, strict=True)
+            if chunk.sample
+        ]
         try:
             self._compute()
+            for sequence, row in sampled:
+                self._check_logits(sequence, row)
         except BaseException:
             for chunk in plan.chunks:  # a part of the batch may have been computed
                 self._lib.llama_memory_seq_rm(self._memory, chunk.sequence.slot, chunk.start, -1)
             raise
         return [
-            self._sample(chunk.sequence, row)
-            for chunk, row in zip(plan.chunks, rows, strict=True)
-            if chunk.sample
+            int(self._lib.llama_sampler_sample(self._samplers[sequence.slot], self._native, row))
+            for sequence, row in sampled
         ]
 
-    def _sample(self, sequence: Sequence, row: int) -> int:
-        if not sequence.n_generated:
-            logits = self._lib.llama_get_logits_ith(self._native, row)
-            if math.isnan(logits[0]):  # where one is, all are, and sampling is meaningless
-                raise DamagedFileError(
-                    "the model computes no numbers (NaN)",
-                    hint="its file is damaged: take it from another source",
-                )
-        sampler = self._samplers[sequence.slot]
-        return int(self._lib.llama_sampler_sample(sampler, self._native, row))
+    def _check_logits(self, sequence: Sequence, row: int) -> None:
+        """Where one logit is NaN all are, and what is sampled from them means nothing."""
+        if not sequence.n_generated and math.isnan(
+            self._lib.llama_get_logits_ith(self._native, row)[0]
+        ):
+            raise DamagedFileError(
+                "the model computes no numbers (NaN)",
+                hint="its file is damaged: take it from another source",
+            )
 
     def _compute(self) -> None:
         # A callback after every node of the graph costs a percent or two of a fast decode, and

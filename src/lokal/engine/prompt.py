@@ -12,6 +12,10 @@ class Tokenizer(Protocol):
     """What prompts need of a vocabulary."""
 
     @property
+    def adds_space(self) -> bool:
+        """Whether a space is put in front of a text."""
+
+    @property
     def bos_text(self) -> str:
         """How BOS is spelled; empty if there is none."""
 
@@ -30,6 +34,8 @@ class Prompt(NamedTuple):
     tokens: tuple[int, ...]
     n_dropped: int = 0
     """Characters that `fit` cut off the front of the longest message."""
+    drop_space: bool = False
+    """Whether the answer will begin with a space that the vocabulary put there."""
 
 
 class PromptFormat(NamedTuple):
@@ -54,7 +60,8 @@ class PromptFormat(NamedTuple):
             bos_token=self.tokenizer.bos_text,
             eos_token=self.tokenizer.eos_text,
         )
-        return Prompt(text, tuple(self.tokenizer.tokenize(text)))
+        tokens = tuple(self.tokenizer.tokenize(text))
+        return Prompt(text, tokens, drop_space=self.tokenizer.adds_space)
 
     def fit(self, messages: Sequence[Message], n_tokens: int) -> Prompt:
         """Like `build`, cutting the longest message from its front until `n_tokens` hold it all.
@@ -70,4 +77,4 @@ class PromptFormat(NamedTuple):
             cut = min(len(content), 1 + int(len(content) * excess))
             longest["content"] = content[cut:]
             n_dropped += cut
-        return Prompt(prompt.text, prompt.tokens, n_dropped)
+        return prompt._replace(n_dropped=n_dropped)

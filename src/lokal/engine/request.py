@@ -45,24 +45,29 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         _check("temperature", self.temperature, 0, 100)
-        _check("top_k", self.top_k, 0, 2**31 - 1)
+        _check("top_k", self.top_k, 0, 2**31 - 1, whole=True)
         _check("top_p", self.top_p, 0, 1)
         _check("min_p", self.min_p, 0, 1)
         _check("repeat_penalty", self.repeat_penalty, 0.01, 100)
         if self.max_tokens is not None:
-            _check("max_tokens", self.max_tokens, 1, 2**31 - 1)
-        if isinstance(self.stop, str):
-            raise UsageError("stop is one text, not several", hint="put it into a tuple")
-        if not all(self.stop):
-            raise UsageError("an empty stop text", hint="leave it out, or give a text")
+            _check("max_tokens", self.max_tokens, 1, 2**31 - 1, whole=True)
+        texts = isinstance(self.stop, tuple) and all(isinstance(text, str) for text in self.stop)
+        if not texts or not all(self.stop):
+            raise UsageError(f"stop is {self.stop!r}", hint="give a tuple of texts, none empty")
+        if not isinstance(self.ignore_eos, bool):
+            raise UsageError(f"ignore_eos is {self.ignore_eos!r}", hint="give True or False")
 
 
 def check_seed(seed: int) -> None:
     """Raises: UsageError: llama.cpp cannot take this seed."""
-    _check("seed", seed, 0, MAX_SEED)
+    _check("seed", seed, 0, MAX_SEED, whole=True)
 
 
-def _check(name: str, value: float, low: float, high: float) -> None:
+def _check(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:
+    kind = "whole number" if whole else "number"
+    # True is an int to Python, and a mistake here.
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise UsageError(f"{name} is {value!r}", hint=f"give a {kind}")
     if not (math.isfinite(value) and low <= value <= high):
         raise UsageError(f"{name} is {value}", hint=f"it must lie between {low} and {high}")
 
@@ -74,6 +79,8 @@ class Request(NamedTuple):
     params: SamplingParams
     seed: int
     id: str = ""
+    drop_space: bool = False
+    """Leave out one space at the beginning of the answer."""
 
 
 class FinishReason(StrEnum):

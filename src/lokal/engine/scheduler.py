@@ -86,13 +86,7 @@ class Scheduler:
             UsageError: the prompt is empty.
             ContextError: the prompt leaves no room for a single token of an answer.
         """
-        if not request.tokens:
-            raise UsageError("the prompt has no tokens", hint="give it some text")
-        if len(request.tokens) >= self.n_ctx:
-            raise ContextError(
-                f"the prompt has {len(request.tokens)} tokens, the context holds {self.n_ctx}",
-                hint="shorten the prompt, raise the context with -c, or allow --truncate",
-            )
+        check_length(len(request.tokens), self.n_ctx)
 
     def add(self, request: Request) -> None:
         """Queue a request.
@@ -153,7 +147,7 @@ class Scheduler:
         return []
 
     def _admit(self, request: Request, slot: int) -> None:
-        detokenizer = Detokenizer(request.params.stop)
+        detokenizer = Detokenizer(request.params.stop, drop_space=request.drop_space)
         self._running.append(Sequence(request, slot, detokenizer, list(request.tokens)))
 
     def _accept(self, sequence: Sequence, token: int) -> Iterator[Event]:
@@ -187,4 +181,20 @@ class Scheduler:
             reason,
             Usage(sequence.n_prompt, sequence.n_generated),
             Timings(prompt=first - sequence.admitted_at, generate=now - first),
+        )
+
+
+def check_length(n_prompt: int, n_ctx: int) -> None:
+    """Whether a prompt of so many tokens leaves room for an answer.
+
+    Raises:
+        UsageError: it is empty.
+        ContextError: it leaves no room for a single token.
+    """
+    if not n_prompt:
+        raise UsageError("the prompt has no tokens", hint="give it some text")
+    if n_prompt >= n_ctx:
+        raise ContextError(
+            f"the prompt has {n_prompt} tokens, the context holds {n_ctx}",
+            hint="shorten the prompt, raise the context with -c, or allow --truncate",
         )

@@ -8,6 +8,7 @@ from typing import Any
 from lokal.errors import UsageError
 
 MAX_TEXT = 2**31 - 1  # bytes; llama.cpp counts them in 32 bits
+SENTENCEPIECE = 1  # enum llama_vocab_type
 
 
 class Vocabulary:
@@ -15,6 +16,7 @@ class Vocabulary:
 
     def __init__(self, lib: Any, model: Any) -> None:
         self._lib = lib
+        self._model = model
         self._vocab = lib.llama_model_get_vocab(model)
         self._buffer = ctypes.create_string_buffer(256)
 
@@ -26,6 +28,15 @@ class Vocabulary:
     def exists(self) -> bool:
         """False for a file that carries weights only; every other call here would abort then."""
         return bool(self._lib.llama_vocab_type(self._vocab) != 0)
+
+    @property
+    def adds_space(self) -> bool:
+        """Whether texts get a space in front, as SentencePiece does it; answers begin with one."""
+        if self._lib.llama_vocab_type(self._vocab) != SENTENCEPIECE:
+            return False
+        key, value = b"tokenizer.ggml.add_space_prefix", ctypes.create_string_buffer(8)
+        n = self._lib.llama_model_meta_val_str(self._model, key, value, len(value))
+        return n < 0 or value.value == b"true"
 
     @property
     def bos_text(self) -> str:

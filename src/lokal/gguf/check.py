@@ -69,10 +69,12 @@ def check(path: Path) -> Header:
             f"{path} is shard {header.split_no + 1} of {header.split_count}",
             hint=f"name the first shard: {_sibling(path, 0)}",
         )
-    tensors = list(header.tensors)
-    for number in range(1, header.split_count):
-        tensors += _shard(path, number, header).tensors
-    header = dataclasses.replace(header, tensors=tuple(tensors))
+    shards = [_shard(path, number, header) for number in range(1, header.split_count)]
+    header = dataclasses.replace(
+        header,
+        tensors=tuple(tensor for shard in (header, *shards) for tensor in shard.tensors),
+        file_size=sum(shard.file_size for shard in (header, *shards)),
+    )
     _refuse_layout(path, header)
     return header
 

@@ -95,8 +95,8 @@ class TensorInfo:
 class Header:
     """The metadata and tensors of one GGUF file; from `check`, the tensors of all its shards.
 
-    `file_size` is what the file must hold in bytes, counted up to its last tensor's end. Keys that
-    are absent, or of the wrong type, read as None.
+    `file_size` is what the file must hold in bytes, counted up to its last tensor's end; from
+    `check`, all shards together. Keys that are absent, or of the wrong type, read as None.
     """
 
     version: int

@@ -53,10 +53,12 @@ def check_context(asked: int) -> None:
 
 def _asked(header: Header, limit: int, asked: int, available: int | None) -> Context:
     check_context(asked)
-    if available is not None and header.kv_bytes(asked) > available:
-        need, have, most = header.kv_bytes(asked) / 1e9, available / 1e9, _most(header, available)
+    room = None if available is None else max(0, available - header.weights_bytes)
+    if room is not None and header.kv_bytes(asked) > room:
+        need, have, most = header.kv_bytes(asked) / 1e9, room / 1e9, _most(header, room)
         raise SpaceError(
-            f"a context of {asked} tokens needs {need:.1f} GB of memory, {have:.1f} GB are free",
+            f"a context of {asked} tokens needs {need:.1f} GB of memory, "
+            f"the weights leave {have:.1f} GB",
             hint=f"-c {most} fits" if most else "free some memory, or choose a smaller model",
         )
     if asked > limit:

@@ -2,6 +2,10 @@
 
     ROOT/models--OWNER--REPO/refs/main                  the commit that main was at
     ROOT/models--OWNER--REPO/snapshots/COMMIT/FILE      a link into blobs/ (or a copy)
+    ROOT/models--OWNER--REPO/blobs/SHA256               the file (or, from Xet, a link to it in
+    ROOT/blobs/XX/XETHASH                               the store that all repositories share)
+    ROOT/models--OWNER--REPO/blobs/*.incomplete         downloads under way, or interrupted
+    ROOT/.locks/models--OWNER--REPO/SHA256.lock         held while a file is downloaded
 
 Nothing here imports huggingface_hub, which takes 0.2 s, and nothing here touches the network.
 """
@@ -42,6 +46,16 @@ def folder(repo: str) -> Path:
     return root() / f"models--{repo.replace('/', '--')}"
 
 
+def folders() -> list[Path]:
+    """The folder of every repository in the cache that may hold models."""
+    return sorted(path for path in root().glob("models--*") if path.is_dir())
+
+
+def repository(folder: Path) -> str:
+    """The `OWNER/REPO` whose folder that is."""
+    return folder.name.removeprefix("models--").replace("--", "/")
+
+
 def commit(repo: str, revision: str = "main") -> str | None:
     """The commit that a branch or tag was at when it was last fetched whole."""
     try:
@@ -57,6 +71,65 @@ def files(snapshot: Path) -> Iterator[tuple[str, Path]]:
             path = Path(parent, name)
             if path.is_file():
                 yield path.relative_to(snapshot).as_posix(), path
+
+
+def folder_of(entry: Path) -> Path | None:
+    """The folder of the repository that an entry of a snapshot belongs to."""
+    for path in entry.parents:
+        if path.name == "snapshots" and path.parent.name.startswith("models--"):
+            return path.parent
+    return None
+
+
+def refs(folder: Path) -> dict[str, str]:
+    """The commit of every branch, tag or pinned revision that was fetched."""
+    found = {}
+    for parent, _, names in os.walk(folder / "refs"):
+        for name in names:
+            path = Path(parent, name)
+            try:
+                commit = path.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError):
+                continue
+            found[path.relative_to(folder / "refs").as_posix()] = commit
+    return found
+
+
+def snapshots(folder: Path) -> list[Path]:
+    """The directory of every revision."""
+    return sorted(path for path in (folder / "snapshots").glob("*") if path.is_dir())
+
+
+def entries(snapshot: Path) -> list[Path]:
+    """Every file and link of a snapshot, broken ones too."""
+    return sorted(Path(parent, name) for parent, _, names in os.walk(snapshot) for name in names)
+
+
+def blob(entry: Path) -> Path | None:
+    """The blob of its own repository that an entry of a snapshot links to.
+
+    One link is followed only: the blob of a Xet download is itself a link. None for a copy, and
+    for a link that somebody has made to a place outside.
+    """
+    if not entry.is_symlink():
+        return None
+    target = Path(os.path.normpath(entry.parent / entry.readlink()))
+    home = folder_of(entry)
+    blobs = home / "blobs" if home else entry
+    return blobs / target.name if _same(target.parent, blobs) else None
+
+
+def commit_of(path: Path) -> str | None:
+    """The commit whose snapshot a file is in; None for a file outside the cache."""
+    place = path.absolute()
+    if not place.is_relative_to(root().absolute()):
+        return None
+    below = place.relative_to(root().absolute()).parts
+    return below[2] if len(below) > 3 and below[1] == "snapshots" else None
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one == other or os.path.realpath(one) == os.path.realpath(other)
 
 
 def cached() -> list[CachedModel]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from lokal.errors import IntegrityError, LokalError
 from lokal.hub import cache
 from lokal.hub.faults import Pace, retrying
 from lokal.hub.link import Link
+from lokal.hub.locks import taken
 from lokal.hub.partial import Partial
 from lokal.hub.progress import Progress, bar_for
 from lokal.hub.snapshot import Snapshot
@@ -21,8 +21,6 @@ from lokal.hub.transfer import Transfer
 
 if TYPE_CHECKING:
     from lokal.hub.client import Check, Offer
-
-_PATIENCE = 0.2  # seconds to wait for a lock before saying why
 
 
 class Fetching:
@@ -58,7 +56,8 @@ class Fetching:
         self.snapshot.publish()
 
     def _bring(self, target: Target, offer: Offer, check: Check | None) -> None:
-        with self._locked(target):
+        waiting = f"another pull of {target.name} is running; waiting for it"
+        with taken(self.snapshot.lock(target), lambda: self.progress.say(waiting)):
             # Another pull may have brought it while this one waited.
             if self.snapshot.has(target) or self.snapshot.adopt(target):
                 return
@@ -111,6 +110,8 @@ class Fetching:
     def _copy_parts(self, target: Target, partial: Partial) -> None:
         """Take raw parts that another tool has downloaded from the cache."""
         for source in target.sources if target.is_joined else ():
+            if not partial.here.first_gap(source.span.stop, source.span.start):
+                continue
             with contextlib.suppress(FileNotFoundError):
                 blob = self.snapshot.blobs / source.file.etag
                 if blob.stat().st_size == source.file.size:
@@ -163,22 +164,6 @@ class Fetching:
             build_hf_headers(library_name="lokal", library_version=__version__),
             self.pace.timeout,
         )
-
-    @contextlib.contextmanager
-    def _locked(self, target: Target) -> Iterator[None]:
-        """Hold the lock that every client of this cache takes for the file."""
-        from filelock import Timeout
-        from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
-
-        path = self.snapshot.lock(target)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(WeakFileLock(path, timeout=_PATIENCE))
-            except Timeout:
-                self.progress.say(f"another pull of {target.name} is running; waiting for it")
-                stack.enter_context(WeakFileLock(path))
-            yield
 
 
 def _only_xet_serves(target: Target, pace: Pace) -> bool:
