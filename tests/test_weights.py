@@ -75,6 +75,13 @@ def test_an_embedded_model_is_here_already(surroundings: Settings) -> None:
     assert local_path(found, surroundings) == found.path
 
 
+def test_an_embedded_model_has_one_quantization(surroundings: Settings) -> None:
+    """Which may be named, whatever its case; another is an error that says so."""
+    assert find("tiny@q8_0", surroundings).path == find("tiny", surroundings).path
+    with pytest.raises(ModelNameError, match="comes as Q8_0 only"):
+        find("tiny@Q4_K_M", surroundings)
+
+
 def test_what_is_not_here_is_not_fetched_offline(surroundings: Settings) -> None:
     """Exit code 5, and no request."""
     with pytest.raises(OfflineError):

@@ -3,7 +3,8 @@
     LokalError                 base; never raised itself
     ├── UsageError             2   the command line or a request asks for something impossible
     │   └── RefusedError           the chat template does not take these messages
-    ├── ModelNameError         3   no such model, variant or quantization, or several that fit
+    ├── ModelNameError         3   no such model, variant or quantization
+    │   └── AmbiguousError         several sets of weights fit
     ├── AccessError            4   gated or private weights, or an invalid token
     ├── OfflineError           5   the network is needed but forbidden or switched off
     ├── SpaceError             6   not enough disk or memory
@@ -50,6 +51,10 @@ class RefusedError(UsageError):
 
 class ModelNameError(LokalError):
     code, exit_code = "model-name", 3
+
+
+class AmbiguousError(ModelNameError):
+    code = "ambiguous"
 
 
 class AccessError(LokalError):

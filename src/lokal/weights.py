@@ -11,7 +11,7 @@ from lokal.catalog.entry import Entry
 from lokal.catalog.refs import PathRef, RepoRef, parse
 from lokal.catalog.registry import Registry
 from lokal.engine.request import SamplingParams
-from lokal.errors import UsageError
+from lokal.errors import ModelNameError, UsageError
 from lokal.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,22 +82,22 @@ def find(text: str, settings: Settings) -> Source:
     if isinstance(ref, RepoRef):
         return Source(str(ref), remote=ref.repo, selector=ref.selector)
     entry = Registry.load(settings).resolve(ref)
-    if not ref.quant:
-        return Source(entry.ref, entry.embedded_path(), entry, entry)
+    path = entry.embedded_path()
+    if path and ref.quant and ref.quant.lower() != entry.quant.lower():
+        raise ModelNameError(f"{entry.ref} comes as {entry.quant} only", hint=f"use {entry.ref}")
+    if path or not ref.quant:
+        return Source(entry.ref, path, entry, entry)
     return Source(f"{entry.ref}@{ref.quant}", None, entry, entry, ref.quant)
 
 
-def local_path(
-    source: Source,
-    settings: Settings,  # noqa: ARG001 - as its siblings have it, so that callers pass the same
-) -> Path | None:
+def local_path(source: Source, settings: Settings) -> Path | None:
     """The file, if it is on this machine; the network is not touched."""
     if source.path:
         return source.path
     # 5 ms that an embedded model and a path do without
     from lokal.hub.client import Order, locate
 
-    found = locate(Order(source.remote, source.selector))
+    found = locate(Order(source.remote, source.selector), settings)
     return found.paths[0] if found else None
 
 

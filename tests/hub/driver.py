@@ -62,7 +62,7 @@ def main(given: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {"events": recorder.events}
     try:
         if given["call"] == "locate":
-            pulled = locate(order)
+            pulled = locate(order, settings.load())
         else:
             from lokal.hub.faults import Pace
 

@@ -221,3 +221,26 @@ def test_what_only_xet_serves_goes_through_the_library(machine: Machine, hub: St
     assert path.read_bytes() == FILES["x-Q4_K_M.gguf"]
     assert path.readlink().name == hashlib.sha256(Q4).hexdigest()
     assert "xorb" in kinds(hub)
+
+
+def test_weights_of_an_earlier_commit_are_still_here(machine: Machine) -> None:
+    """Another tool moved `main` by fetching a README; nothing of ours is gone for that."""
+    path = machine.pull()
+    ref = machine.cache / "models--demo--x" / "refs" / "main"
+    newer = path.parent.with_name("a" * 40)
+    newer.mkdir()
+    (newer / "README.md").write_text("news")
+    ref.write_text("a" * 40)
+    assert machine.locate() == path
+
+
+def test_several_cached_sets_are_told_apart_by_the_user(machine: Machine, hub: Standin) -> None:
+    """Offline, what is ambiguous is not taken for absent."""
+    for name in "ab":
+        hub.add("demo/two", f"{name}-Q4_K_M.gguf", b"GGUF" + name.encode())
+    for name in "ab":
+        machine.pull("demo/two", f"{name}-Q4_K_M.gguf")
+    machine.env["HF_HUB_OFFLINE"] = "1"
+    result = machine.call("locate", "demo/two", selector="Q4_K_M", no_network=True)
+    assert result["error"]["code"] == "ambiguous"
+    assert "a-Q4_K_M" in result["error"]["hint"]

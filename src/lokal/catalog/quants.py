@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lokal.errors import ModelNameError
+from lokal.errors import AmbiguousError, ModelNameError
 
 # Tried in this order where nobody names a quantization: the usual compromise, the only one that
 # gpt-oss has, then ever larger ones.
@@ -83,7 +83,8 @@ def choose(
     by path, are what an error shows beside the choices.
 
     Raises:
-        ModelNameError: nothing fits, several sets fit, or a piece of the chosen one is missing.
+        ModelNameError: nothing fits, or a piece of what fits is missing.
+        AmbiguousError: several sets fit.
     """
     found = group(files)
     sizes = sizes or {}
@@ -98,7 +99,7 @@ def choose(
         fitting = _matching(fitting, wanted) or fitting
     if len(fitting) > 1:
         what = f"{selector!r} matches" if selector else "there are"
-        raise ModelNameError(
+        raise AmbiguousError(
             f"{what} {len(fitting)} sets of weights", hint=_choices(fitting, sizes)
         )
     weights = fitting[0]

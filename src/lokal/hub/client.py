@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from lokal import __version__
 from lokal.catalog import quants
 from lokal.catalog.entry import Entry
-from lokal.errors import ModelNameError, NetworkError
+from lokal.errors import AmbiguousError, ModelNameError, NetworkError
 from lokal.hub import cache
 from lokal.hub.progress import Progress
 from lokal.settings import Settings
@@ -85,15 +85,37 @@ class Pulled:
     unlinked: Mapping[Path, str] = field(default_factory=dict)
 
 
-def locate(order: Order) -> Pulled | None:
-    """The cached weights; None unless all files are there. The network is not touched."""
+def locate(order: Order, settings: Settings) -> Pulled | None:
+    """The cached weights; None unless all files are there. The network is not touched.
+
+    Other tools move `main` to a newer commit when they fetch something else from it, a README for
+    instance. Weights of an earlier commit, to which no ref points now, then are what the user has.
+
+    Raises:
+        AmbiguousError: several of what is cached fit, and the Hub cannot settle it.
+    """
+    repo, _, _ = order.wanted()
+    commits = [cache.commit(repo, order.revision) or order.revision]
+    if order.revision == Order.revision:
+        folder = cache.folder(repo)
+        earlier = sorted(cache.snapshots(folder), key=_age, reverse=True)
+        named = set(cache.refs(folder).values())
+        commits += [path.name for path in earlier if path.name not in named]
+    return next((found for commit in commits if (found := _located(order, commit, settings))), None)
+
+
+def _age(snapshot: Path) -> float:
+    return snapshot.stat().st_mtime
+
+
+def _located(order: Order, commit: str, settings: Settings) -> Pulled | None:
     repo, selector, prefer = order.wanted()
-    commit = cache.commit(repo, order.revision) or order.revision
-    snapshot = cache.folder(repo) / "snapshots" / commit
-    present = dict(cache.files(snapshot))
+    present = dict(cache.files(cache.folder(repo) / "snapshots" / commit))
     try:
         weights = quants.choose(present, selector, prefer)
-    except ModelNameError:
+    except ModelNameError as error:
+        if isinstance(error, AmbiguousError) and settings.offline:
+            raise
         return None
     if weights.raw_parts:  # another tool's; they are of no use before they are joined
         return None
@@ -126,7 +148,7 @@ def pull(
     repo, selector, prefer = order.wanted()
     progress = progress or Progress()
     check_revision(order.revision)
-    cached = locate(order)
+    cached = locate(order, settings)
     if settings.offline:
         if cached:
             return cached
