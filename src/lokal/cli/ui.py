@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ INTERVAL = 5.0  # seconds between two lines where no terminal can draw a bar
 
 def progress(settings: Settings) -> Progress:
     """What suits standard error: bars on a terminal, lines elsewhere and without escape codes."""
+    gc.enable()  # a transfer is no start that could be shortened, and lives long enough for garbage
     bars = sys.stderr and sys.stderr.isatty() and not settings.no_color
     return BarProgress() if bars else LineProgress()
 
