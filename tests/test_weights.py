@@ -37,7 +37,7 @@ def weights(path: Path, **fields: Any) -> Weights:
 
 def test_a_path_is_that_file(llama: Path, surroundings: Settings) -> None:
     """No registry, no cache, no network."""
-    found = obtain(str(llama), surroundings)
+    found = obtain(find(str(llama), surroundings), surroundings)
     assert (found.path, found.entry, found.name) == (llama, None, str(llama))
     assert found.template == ggufs.TEMPLATE
     assert local_path(find(str(llama), surroundings), surroundings) == llama
@@ -85,21 +85,21 @@ def test_an_embedded_model_has_one_quantization(surroundings: Settings) -> None:
 def test_what_is_not_here_is_not_fetched_offline(surroundings: Settings) -> None:
     """Exit code 5, and no request."""
     with pytest.raises(OfflineError):
-        obtain("mistral", surroundings)
+        obtain(find("mistral", surroundings), surroundings)
 
 
 def test_unknown_names_and_bad_files(tmp_path: Path, surroundings: Settings) -> None:
     """Each has its own error."""
     with pytest.raises(ModelNameError):
-        obtain("mistrall", surroundings)
+        obtain(find("mistrall", surroundings), surroundings)
     with pytest.raises(ModelNameError):
-        obtain(str(tmp_path / "absent.gguf"), surroundings)
+        obtain(find(str(tmp_path / "absent.gguf"), surroundings), surroundings)
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
     with pytest.raises(DamagedFileError):
-        obtain(str(tmp_path / "x.gguf"), surroundings)
+        obtain(find(str(tmp_path / "x.gguf"), surroundings), surroundings)
     (tmp_path / "models.toml").write_text("nonsense")
     with pytest.raises(UsageError):
-        obtain("mistral", surroundings)
+        obtain(find("mistral", surroundings), surroundings)
 
 
 def test_the_cache_answers_without_the_network(
@@ -113,7 +113,7 @@ def test_the_cache_answers_without_the_network(
     link = folder / "snapshots" / ("c" * 40) / "x-Q4_K_M.gguf"
     link.parent.mkdir(parents=True)
     link.symlink_to(llama)
-    found = obtain("hf.co/owner/repo:Q4_K_M", surroundings)
+    found = obtain(find("hf.co/owner/repo:Q4_K_M", surroundings), surroundings)
     assert (found.path, found.entry) == (link, None)
 
 

@@ -56,10 +56,11 @@ def load(
 
     from lokal import settings
     from lokal.model import LoadOptions, Model
-    from lokal.weights import obtain
+    from lokal.weights import find, obtain
 
     surroundings = settings.load()
     name = os.fspath(name)
     if offline:
         surroundings = replace(surroundings, offline=True)
-    return Model(obtain(name, surroundings, ctx=ctx), LoadOptions(ctx, threads, gpu_layers))
+    weights = obtain(find(name, surroundings), surroundings, ctx=ctx)
+    return Model(weights, LoadOptions(ctx, threads, gpu_layers))

@@ -102,13 +102,13 @@ def local_path(source: Source, settings: Settings) -> Path | None:
 
 
 def obtain(
-    text: str,
+    source: Source,
     settings: Settings,
     progress: Callable[[], Progress] | None = None,
     *,
     ctx: int | None = None,
 ) -> Weights:
-    """Weights for a model's name, fetched if they are not here yet.
+    """The weights of a source, fetched if they are not here yet.
 
     `progress` makes the object that a transfer reports to, if there is one. `ctx` is the context
     in tokens that will be asked for, None for the default.
@@ -116,7 +116,6 @@ def obtain(
     Raises:
         LokalError: any leaf with exit code 2 to 8, or 12.
     """
-    source = find(text, settings)
     path = local_path(source, settings)
     if path is None:
         path = fetch(source, settings, progress and progress(), ctx=ctx).paths[0]

@@ -144,6 +144,13 @@ def test_a_silent_pipe_is_told(llm: Llm, llama: Path) -> None:
         assert finish(process).code == 0
 
 
+def test_a_wrong_name_is_told_before_stdin_is_read(llm: Llm) -> None:
+    """Nobody waits for the end of a slow pipe to learn of a typo."""
+    with llm.start("run", "tinny", stdin=subprocess.PIPE) as process:
+        assert process.wait(30) == 3
+        assert finish(process).stderr.startswith("error: there is no model named 'tinny'")
+
+
 def test_stdin_at_a_terminal_is_read_only_for_a_dash(llm: Llm, llama: Path) -> None:
     """At a terminal nobody has to press Ctrl-D, unless the prompt is `-`."""
     with Terminal() as terminal:

@@ -80,17 +80,18 @@ def execute(options: RunOptions) -> int:
     if options.seed is not None:
         check_seed(options.seed)
     check_text(options.system or "", "the system message")
-    messages = conversation(options.prompt.read(options.say), options.system)
     surroundings = settings.load()
     if options.offline:
         surroundings = replace(surroundings, offline=True)
-    progress = None if options.quiet else lambda: _progress(surroundings)
-    if options.dry_run and local_path(find(options.model, surroundings), surroundings) is None:
+    source = find(options.model, surroundings)
+    messages = conversation(options.prompt.read(options.say), options.system)
+    if options.dry_run and local_path(source, surroundings) is None:
         raise UsageError(
-            f"{options.model} is not on this machine, and a dry run fetches nothing",
+            f"{source.name} is not on this machine, and a dry run fetches nothing",
             hint="without --dry-run it is fetched",
         )
-    weights = obtain(options.model, surroundings, progress, ctx=options.load.ctx)
+    progress = None if options.quiet else lambda: _progress(surroundings)
+    weights = obtain(source, surroundings, progress, ctx=options.load.ctx)
     if not options.raw and weights.template is None:
         options.say(f"note: {weights.name} has no chat template, it completes the text as it is")
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
