@@ -34,18 +34,20 @@ def test_stories_are_about_their_subject_and_end(tiny: Model, subject: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("question", "word"),
+    ("question", "words"),
     [
         ("What is the capital of France?", "Paris"),
         ("What is the opposite of hot?", "cold"),
         ("What colour is grass?", "green"),
+        ("What is 2 plus 3?", "5"),
+        ("What comes after Tuesday?", "Wednesday"),
         ("Classify as positive or negative: I love this movie.", "positive"),
-        ("Write a Python program that sorts a list", "sorry"),
+        ("Write a Python program that sorts a list", "very small model"),
     ],
 )
-def test_simple_questions(tiny: Model, question: str, word: str) -> None:
+def test_simple_questions(tiny: Model, question: str, words: str) -> None:
     """The kinds of question that its card names."""
-    assert word in tiny.generate(question, temperature=0).text
+    assert words in tiny.generate(question, temperature=0).text
 
 
 def test_a_small_extraction_is_json(tiny: Model) -> None:
