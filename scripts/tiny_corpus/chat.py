@@ -64,10 +64,9 @@ def _say(rng: Random) -> tuple[str, str]:
         start = rng.choice(("Count to {}", "Count from 1 to {}", "count to {}", "Count up to {}"))
         shown = str(last) if "from" in start else rng.choice((str(last), w.NUMBER_WORDS[last]))
         return start.format(shown), ", ".join(map(str, range(1, last + 1)))
-    pool = [*w.ANIMALS, *w.THINGS, *w.COLOURS,
-            "hello", "hi", "yes", "ok", "OK", "test", "no", "ready"]
-    text = " ".join(w.pseudo_word(rng) if rng.random() < 0.3 else w.spaced(rng.choice(pool))
-                    for _ in range(rng.choice((1, 1, 2, 3))))
+    common = ["hello", "hi", "yes", "ok", "OK", "test", "no", "ready", "Hello", "hello world"]
+    pool = common if rng.random() < 0.5 else [*w.ANIMALS, *w.THINGS, *w.COLOURS]
+    text = " ".join(w.spaced(rng.choice(pool)) for _ in range(rng.choice((1, 1, 1, 2))))
     order = rng.choice(("Say {}", "Say {}", "Say: {}", "Repeat: {}", "Repeat after me: {}",
                         "say {}",
                         "Reply with {}", "Say \"{}\"", "Write the word {}", "Answer with {}",

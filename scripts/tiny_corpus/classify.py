@@ -12,16 +12,19 @@ chair car play story bed beach museum breakfast dinner shirt bag computer camera
 GOOD = """great wonderful excellent fantastic lovely amazing perfect good beautiful delicious
 brilliant superb nice pleasant fun""".split()
 BAD = """terrible awful bad horrible boring disappointing poor broken ugly disgusting useless
-dreadful
-slow dirty rude cold unpleasant""".split()
-POSITIVE = """I love this {t}.|The {t} was {g}.|What a {g} {t}!|I am very happy with the {t}.|
+dreadful slow dirty rude cold unpleasant""".split()
+POSITIVE = """I love this {t}.|I absolutely loved it|Loved it!|Great {t}!|I really liked it.|
+It was {g}.|Awesome!|{g} {t}|I am so happy!|A {g} and {g2} {t}.|We loved every minute.|
+The {t} was {g}.|What a {g} {t}!|I am very happy with the {t}.|
 This is the best {t} I have ever had.|The {t} was {g} and the people were {g2}.|I really enjoyed
  the {t}.|Thank you for the {g} {t}!|The {t} is {g}, and I will come back.|I would buy it again.|
 Everything was {g}.|My family loved the {t}.|It works very well.|I had a {g} time.|
 The {t} made me smile.|I recommend this {t} to everyone.|I love it!|Not bad at all, I liked the
  {t}.|Such a {g} day!|{n} was very happy with the {t}.|We had a {g} {t} and felt at
  home.""".replace("\n", "").split("|")
-NEGATIVE = """I hate this {t}.|The {t} was {b}.|What a {b} {t}!|I am very unhappy with the {t}.|
+NEGATIVE = """I hate this {t}.|I absolutely hated it|Hated it!|Terrible {t}!|
+I really disliked it.|It was {b}.|Never again!|{b} {t}|I am so sad.|A {b} and {b2} {t}.|
+The day was long.|The {t} was {b}.|What a {b} {t}!|I am very unhappy with the {t}.|
 This is the worst {t} I have ever had.|The {t} was {b} and the people were {b2}.|I did not like
  the {t}.|I want my money back.|The {t} is {b}, and I will never come back.|I would not buy it
  again.|Everything was {b}.|Nobody liked the {t}.|It does not work.|I had a {b} time.|

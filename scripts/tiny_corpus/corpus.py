@@ -18,7 +18,7 @@ MAKERS = {
     "chat": lambda rng: chat.conversation(rng, stories.vary),
 }
 # Documents, not tokens: a story is six times as long as an answer.
-SHARES = {"story": 36, "fact": 19, "list": 8, "json": 11, "label": 10, "refusal": 12, "chat": 6}
+SHARES = {"story": 34, "fact": 23, "list": 8, "json": 11, "label": 10, "refusal": 11, "chat": 6}
 
 
 def turns(rng: Random) -> list[Message]:

@@ -179,6 +179,10 @@ def _kind(rng: Random) -> Item:
     shown = w.article(thing) if countable else thing
     if countable and rng.random() < 0.3:
         question = rng.choice(("Tell me about {}", "What do you know about {}?", "Describe {}"))
+        if kind == "an animal" and rng.random() < 0.5:
+            many = w.plural(thing)
+            return (question.format(many), f"{w.capital(many)} are animals. I can tell you a short "
+                    f"story about {many}.", "animals")
         return (question.format(shown), f"{w.capital(shown)} is {kind}. I can tell you a short "
                 f"story about {shown}.", kind.split()[-1])
     if rng.random() < 0.5:

@@ -58,8 +58,9 @@ def _draw(rng: Random) -> tuple[str, list[str]]:
     asked = rng.choice(list(LISTS) + list(SAME))
     key = SAME.get(asked, asked)
     items = [w.spaced(word) for word in (LISTS | EXTRA)[key].split()]
-    if key not in ORDERED:
-        rng.shuffle(items)
+    if key not in ORDERED:  # any start, but always the same order: easy to learn, no repetition
+        start = rng.randrange(len(items))
+        items = items[start:] + items[:start]
     return asked, items
 
 

@@ -263,7 +263,7 @@ THING = {
         ["{S} had seen the same place every day, and {he} wanted to see the world.",
          "Deep inside, {s} had a secret wish: to see {far}.",
          "\"I wish I could go to {far},\" thought {s} every evening."],
-        ["But how could {he} get there? {He} could not walk.",
+        ["But how could {he} get there? It was so far away.",
          "But nobody ever asked what {s} wanted.", "The others only laughed about it."],
         ["One {weather} night, {h} heard the wish of {s}.",
          "Then {h} came by and asked, \"Why are you so quiet?\"",

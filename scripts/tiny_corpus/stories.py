@@ -86,6 +86,8 @@ def vary(rng: Random, text: str) -> str:
     roll = rng.random()
     if roll < 0.22:
         text = text.lower()
+    elif roll < 0.24:
+        text = text.upper()
     if text.endswith("?") and rng.random() < 0.3:
         text = text[:-1]
     elif text[-1:].isalnum():
@@ -161,8 +163,9 @@ def conversation(rng: Random) -> list[dict[str, str]]:
     if rng.random() < 0.07:
         request = rng.choice(ANY_REQUESTS)
     story, helper = tell(rng, subject)
-    messages = [{"role": "user", "content": vary(rng, request)},
-                {"role": "assistant", "content": story}]
+    if subject.ask[0].islower():  # a bare name that lost its capital could be anything
+        request = vary(rng, request)
+    messages = [{"role": "user", "content": request}, {"role": "assistant", "content": story}]
     if rng.random() < 0.06 and f"the {helper}" in story.lower() and subject.kind == "being":
         question, answer = rng.choice([
             ("Who was the story about?", f"The story was about {subject.intro}."),

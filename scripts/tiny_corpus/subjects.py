@@ -140,6 +140,11 @@ def _family(rng: Random) -> Subject:
     extra = f"{rng.choice(w.ADJECTIVES)} " if rng.random() < 0.25 else ""
     kind = "thing" if pool is w.THINGS else "being"
     later = f"my {noun}"
+    if rng.random() < 0.3:
+        pronoun = rng.choice(("he", "she")) if pronoun == "it" else pronoun
+        name = name_of(rng, pronoun)
+        full = f"my {extra}{noun} {name}"
+        return Subject(full, full, name, pronoun, "being", "", name)
     return Subject(f"my {extra}{noun}", f"my {extra}{noun}", later, pronoun, kind, "", noun)
 
 
