@@ -26,9 +26,15 @@ CHAT_TEMPLATE = """{{- bos_token }}
 
 # Parameter name in a block -> (tensor name in the file, is a matrix).
 BLOCK_TENSORS = {
-    "attn_norm": ("attn_norm", False), "q": ("attn_q", True), "k": ("attn_k", True),
-    "v": ("attn_v", True), "o": ("attn_output", True), "ffn_norm": ("ffn_norm", False),
-    "gate": ("ffn_gate", True), "up": ("ffn_up", True), "down": ("ffn_down", True),
+    "attn_norm": ("attn_norm", False),
+    "q": ("attn_q", True),
+    "k": ("attn_k", True),
+    "v": ("attn_v", True),
+    "o": ("attn_output", True),
+    "ffn_norm": ("ffn_norm", False),
+    "gate": ("ffn_gate", True),
+    "up": ("ffn_up", True),
+    "down": ("ffn_down", True),
 }
 CONTEXT = 1024
 TEMPERATURE, TOP_P = 0.7, 0.9
@@ -68,8 +74,10 @@ def _metadata(writer: gguf.GGUFWriter, shape: Any, parameters: int) -> None:
     writer.add_name("lokal tiny")
     writer.add_author("the lokal project")
     writer.add_license("mit")
-    writer.add_description("A very small language model for first runs, demonstrations and tests: "
-                           "short stories, simple questions, lists, labels and JSON extraction.")
+    writer.add_description(
+        "A very small language model for first runs, demonstrations and tests: "
+        "short stories, simple questions, lists, labels and JSON extraction."
+    )
     writer.add_size_label(f"{parameters / 1e6:.1f}M")
     writer.add_tags(["text-generation"])
     writer.add_languages(["en"])

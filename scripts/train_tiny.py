@@ -52,21 +52,40 @@ class Shape:
 def train_tokenizer(seed: int, vocab: int) -> sentencepiece.SentencePieceProcessor:
     """BPE with byte fallback, on ASCII lines only: other scripts are left to the bytes."""
     documents = islice(conversations(seed), 20_000)
-    lines = (line for messages in documents for message in messages
-             for line in message["content"].split("\n") if line and line.isascii())
+    lines = (
+        line
+        for messages in documents
+        for message in messages
+        for line in message["content"].split("\n")
+        if line and line.isascii()
+    )
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=lines, model_writer=model, model_type="bpe", vocab_size=vocab,
-        byte_fallback=True, split_digits=True, add_dummy_prefix=False,
-        normalization_rule_name="identity", remove_extra_whitespaces=False,
-        control_symbols="[INST],[/INST]", unk_id=0, bos_id=BOS, eos_id=EOS, pad_id=-1,
-        character_coverage=1.0, required_chars="".join(map(chr, range(33, 127))),
-        num_threads=1, minloglevel=1)
+        sentence_iterator=lines,
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=vocab,
+        byte_fallback=True,
+        split_digits=True,
+        add_dummy_prefix=False,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        control_symbols="[INST],[/INST]",
+        unk_id=0,
+        bos_id=BOS,
+        eos_id=EOS,
+        pad_id=-1,
+        character_coverage=1.0,
+        required_chars="".join(map(chr, range(33, 127))),
+        num_threads=1,
+        minloglevel=1,
+    )
     return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
 
 
-def encode(tokenizer: sentencepiece.SentencePieceProcessor,
-           messages: list[Message]) -> tuple[list[int], list[int]]:
+def encode(
+    tokenizer: sentencepiece.SentencePieceProcessor, messages: list[Message]
+) -> tuple[list[int], list[int]]:
     """Tokens as the chat template renders them, and how much each one counts in the loss.
 
     Prompts count nothing. Short answers count three times, or the stories, six times as long,
@@ -87,8 +106,12 @@ def encode(tokenizer: sentencepiece.SentencePieceProcessor,
     return tokens, learn
 
 
-def batches(tokenizer: sentencepiece.SentencePieceProcessor, source: Iterator[list[Message]],
-            rows: int, length: int) -> Iterator[np.ndarray]:
+def batches(
+    tokenizer: sentencepiece.SentencePieceProcessor,
+    source: Iterator[list[Message]],
+    rows: int,
+    length: int,
+) -> Iterator[np.ndarray]:
     """Pack whole documents into rows: int32 (2, rows, length + 1), tokens and what to learn.
 
     Each document goes into the first of the open rows that has room; unused places hold BOS.
@@ -128,13 +151,17 @@ def init(shape: Shape, seed: int) -> Params:
         return jnp.asarray(rng.normal(0, size[0] ** -0.5, size), jnp.float32)
 
     def block() -> Params:
-        return {"attn_norm": jnp.ones(s.dim), "ffn_norm": jnp.ones(s.dim),
-                "q": normal(s.dim, s.heads * s.head_dim),
-                "k": normal(s.dim, s.kv_heads * s.head_dim),
-                "v": normal(s.dim, s.kv_heads * s.head_dim),
-                "o": jnp.zeros((s.heads * s.head_dim, s.dim)),
-                "gate": normal(s.dim, s.ffn), "up": normal(s.dim, s.ffn),
-                "down": jnp.zeros((s.ffn, s.dim))}
+        return {
+            "attn_norm": jnp.ones(s.dim),
+            "ffn_norm": jnp.ones(s.dim),
+            "q": normal(s.dim, s.heads * s.head_dim),
+            "k": normal(s.dim, s.kv_heads * s.head_dim),
+            "v": normal(s.dim, s.kv_heads * s.head_dim),
+            "o": jnp.zeros((s.heads * s.head_dim, s.dim)),
+            "gate": normal(s.dim, s.ffn),
+            "up": normal(s.dim, s.ffn),
+            "down": jnp.zeros((s.ffn, s.dim)),
+        }
 
     embed = jnp.asarray(rng.normal(0, 0.05, (s.vocab, s.dim)), jnp.float32)
     return {"embed": embed, "norm": jnp.ones(s.dim), "blocks": [block() for _ in range(s.layers)]}
@@ -159,8 +186,9 @@ def forward(params: Params, tokens: jax.Array, shape: Shape) -> jax.Array:
     angle = jnp.arange(time_)[:, None] * frequency
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     document = jnp.cumsum(tokens == BOS, -1)
-    visible = jnp.tril(jnp.ones((time_, time_), bool)) & (document[:, :, None] ==
-                                                         document[:, None, :])
+    visible = jnp.tril(jnp.ones((time_, time_), bool)) & (
+        document[:, :, None] == document[:, None, :]
+    )
     hidden = jnp.where(visible, 0.0, -1e9)[:, None, None]
 
     def heads(x: jax.Array, count: int) -> jax.Array:
@@ -210,8 +238,14 @@ def orthogonal(update: jax.Array) -> jax.Array:
 
 
 @partial(jax.jit, static_argnames="shape", donate_argnums=(0, 1))
-def train_step(params: Params, moments: tuple[Params, Params], batch: jax.Array, rate: jax.Array,
-               step: jax.Array, shape: Shape) -> tuple[Params, tuple[Params, Params], jax.Array]:
+def train_step(
+    params: Params,
+    moments: tuple[Params, Params],
+    batch: jax.Array,
+    rate: jax.Array,
+    step: jax.Array,
+    shape: Shape,
+) -> tuple[Params, tuple[Params, Params], jax.Array]:
     """One step: Muon for the matrices of the blocks, Adam for the embedding and the norms."""
 
     def mean_loss(params: Params) -> jax.Array:
@@ -239,8 +273,13 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * min((step + 1) / 50, 1.0) * (1 - step / steps)
 
 
-def evaluate(params: Params, shape: Shape, tokenizer: sentencepiece.SentencePieceProcessor,
-             seed: int, items: int) -> None:
+def evaluate(
+    params: Params,
+    shape: Shape,
+    tokenizer: sentencepiece.SentencePieceProcessor,
+    seed: int,
+    items: int,
+) -> None:
     """Loss per kind on unseen documents, and how many greedy answers are right to the letter.
 
     A greedy answer is exact if the best token is right at every place of the expected answer.
@@ -293,8 +332,11 @@ def main() -> None:
         if (step + 1) % 50 == 0:
             speed = 50 * batch[0, :, 1:].size / (time.perf_counter() - mark)
             mark = time.perf_counter()
-            print(f"step {step + 1} loss {float(loss):.3f} rate {rate:.4f} {speed:.0f} tokens/s "
-                  f"{mark - start:.0f} s", flush=True)
+            print(
+                f"step {step + 1} loss {float(loss):.3f} rate {rate:.4f} {speed:.0f} tokens/s "
+                f"{mark - start:.0f} s",
+                flush=True,
+            )
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
             items = 128 if step + 1 == options.steps else 32
             evaluate(params, shape, tokenizer, options.seed + 1_000_000, items)

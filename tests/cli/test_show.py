@@ -51,5 +51,5 @@ def test_a_cached_model_shows_what_its_file_says(llm: Llm, cache: HubCache, weig
 
 def test_whisper_explains_itself(llm: Llm) -> None:
     for verb in ("show", "run"):
-        assert_error(llm.run(verb, "whisper"), 3 if verb == "show" else 2)
+        assert_error(llm.run(verb, "whisper"), 3)
     assert_error(llm.run("run", "whisper", "hi"), 3, "no decoder", "whisper.cpp", "voxtral")

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from lokal.errors import ModelNameError
 
 
-@dataclass(frozen=True)
-class NameRef:
+class NameRef(NamedTuple):
     """A model of the registry, spelled as the user did (the registry ignores case)."""
 
     name: str
@@ -29,8 +27,7 @@ class NameRef:
         return f"{self.name}{variant}{quant}"
 
 
-@dataclass(frozen=True)
-class RepoRef:
+class RepoRef(NamedTuple):
     """A repository on the Hub, `OWNER/REPO`; `selector` is a quantization or a full file name."""
 
     repo: str
@@ -41,8 +38,7 @@ class RepoRef:
         return f"hf.co/{self.repo}:{self.selector}" if self.selector else f"hf.co/{self.repo}"
 
 
-@dataclass(frozen=True)
-class PathRef:
+class PathRef(NamedTuple):
     """A file on this machine; `~` is not expanded yet."""
 
     path: str

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lokal import __version__
-from lokal.cli import ls, models, prune, pull, rm, run, show, verify
+from lokal import __version__, settings
 from lokal.cli.output import ReaderGone, write_lines
 from lokal.errors import UsageError
 
@@ -26,19 +27,23 @@ llm --help lists every verb, llm run --help every option.
 # What belongs to a single call, so that neither the environment nor config.toml sets it.
 FLAGS_ONLY = {"json", "debug", "dry_run", "yes", "repair", "force", "help"}
 
-# No rich in help and errors: it takes longer to import than everything else together.
-app = typer.Typer(
-    name="llm", rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True
-)
-app.command()(run.run)
-app.command()(pull.pull)
-app.command()(ls.ls)
-app.command("list", hidden=True)(ls.ls)
-app.command()(show.show)
-app.command()(rm.rm)
-app.command()(verify.verify)
-app.command()(prune.prune)
-app.add_typer(models.app)
+# A module of this package each, but for the second name of one.
+VERBS = ("run", "pull", "ls", "list", "show", "rm", "verify", "prune", "models")
+
+
+def _app(verbs: Sequence[str]) -> typer.Typer:
+    """The command with some of its verbs; only their modules are imported."""
+    # No rich in help and errors: it takes longer to import than everything else together.
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback(invoke_without_command=True)(_introduce)
+    for verb in verbs:
+        name = "ls" if verb == "list" else verb
+        module = importlib.import_module(f"lokal.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=verb)
+        else:
+            app.command(verb, hidden=verb != name)(getattr(module, name))
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -47,8 +52,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def introduce(
+def _introduce(
     context: typer.Context,
     _version: Annotated[
         bool,
@@ -70,17 +74,20 @@ def invoke(arguments: list[str], options: list[str]) -> int:
         ReaderGone: nobody reads standard output.
         LokalError: what the verb raises, and UsageError for a wrong command line.
     """
-    command: Any = typer.main.get_command(app)
-    # Completion looks for a variable that is named after the command.
-    program = "lokal" if Path(sys.argv[0]).stem == "lokal" else "llm"
     # Help must not depend on a file that may be what one needs help with.
     needs_config = arguments and not {"--help", "--version"}.intersection(options)
+    config = settings.load().options if needs_config else {}
+    # A start is shorter by a tenth with one verb; config.toml is checked against them all.
+    alone = not config and arguments and arguments[0] in VERBS
+    command: Any = typer.main.get_command(_app(arguments[:1] if alone else VERBS))
+    # Completion looks for a variable that is named after the command.
+    program = "lokal" if Path(sys.argv[0]).stem == "lokal" else "llm"
     try:
         result = command.main(
             arguments,
             program,
             standalone_mode=False,
-            default_map=_defaults(command) if needs_config else None,
+            default_map=_defaults(command, config),
         )
     except typer.TyperException as error:
         raise UsageError(
@@ -111,15 +118,13 @@ def _hint(error: typer.TyperException, command: Any, arguments: list[str]) -> st
     return f"{verb} --help lists what there is"
 
 
-def _defaults(command: Any) -> dict[str, dict[str, Any]]:
+def _defaults(command: Any, config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """config.toml as defaults per verb; a table of a verb's name wins over the top level.
 
     Raises:
         UsageError: an option that no verb has, or a table where a value belongs.
     """
-    from lokal import settings
-
-    options = dict(settings.load().options)
+    options = dict(config)
     verbs = {name: _settable(verb) for name, verb in command.commands.items()}
     tables = {name: options.pop(name) for name in verbs if isinstance(options.get(name), dict)}
     known = {name for params in verbs.values() for name in params}

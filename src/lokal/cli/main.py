@@ -27,7 +27,8 @@ def main() -> NoReturn:
         code = EXIT_INTERRUPTED
     # All is written and told; neither a late Ctrl-C nor a last flush may add to it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from lokal.cli.output import silence
+    from lokal.cli.output import flush
 
-    silence()
-    sys.exit(code)
+    flush()
+    # Nothing is left to do, and taking the interpreter apart takes as long as loading a model.
+    os._exit(code)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
@@ -158,11 +157,11 @@ def show_error(error: LokalError, *, as_json: bool) -> None:
     note(f"hint: {error.hint}")
 
 
-def silence() -> None:
-    """Let the interpreter's last flush go nowhere; what it would write has failed before."""
+def flush() -> None:
+    """A last flush; what cannot be written has been told before."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, AttributeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        with contextlib.suppress(OSError, AttributeError, ValueError):
+            stream.flush()
 
 
 def human_bytes(n: int) -> str:

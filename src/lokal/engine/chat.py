@@ -12,7 +12,6 @@ import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lokal.errors import LoadError, RefusedError
@@ -108,6 +107,8 @@ def _tojson(value: Any, indent: int | None = None, **_ignored: Any) -> str:
 
 
 def _strftime_now(format_: str) -> str:
+    from datetime import datetime
+
     return datetime.now().astimezone().strftime(format_)
 
 

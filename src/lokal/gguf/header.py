@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 # `general.file_type` numbers as llama.cpp's `llama_ftype` assigns them.
 _FILE_TYPES: Mapping[int, str] = {
@@ -76,8 +76,7 @@ Scalar = bool | int | float | str
 Value = Scalar | tuple[Scalar, ...] | Array
 
 
-@dataclass(frozen=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """One tensor: `shape` in file order (fastest dimension first), `offset` from `data_offset`."""
 
     name: str
