@@ -51,7 +51,8 @@ class Engine:
 
         On Ctrl-C the text that was held back and the final event still come, then the
         KeyboardInterrupt goes on. Streams may be open side by side: each of them moves all
-        forward, and what belongs to another waits in that one's inbox.
+        forward, and what belongs to another waits in that one's inbox. Requests that somebody gave
+        to `add` are for a caller of `step`; streams do not run beside them.
         """
         if request.id in self._inboxes:
             raise ValueError(f"there is a stream with the id {request.id!r} already")
