@@ -52,15 +52,12 @@ def load(
     """
     # Imported here, so that `import lokal` costs nothing.
     import os
-    from dataclasses import replace
 
     from lokal import settings
     from lokal.model import LoadOptions, Model
     from lokal.weights import find, obtain
 
-    surroundings = settings.load()
+    surroundings = settings.load(offline=offline)
     name = os.fspath(name)
-    if offline:
-        surroundings = replace(surroundings, offline=True)
     weights = obtain(find(name, surroundings), surroundings, ctx=ctx)
     return Model(weights, LoadOptions(ctx, threads, gpu_layers))

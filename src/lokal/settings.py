@@ -32,8 +32,8 @@ class Settings:
         return self.config_dir / "models.toml"
 
 
-def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the environment and config.toml.
+def load(environ: Mapping[str, str] | None = None, *, offline: bool = False) -> Settings:
+    """Read the environment and config.toml; `offline` forbids the network whatever they say.
 
     LOKAL_CONFIG_DIR and LOKAL_STATE_DIR replace the platform's directories. LOKAL_OFFLINE and the
     Hub library's own HF_HUB_OFFLINE forbid the network. NO_COLOR (https://no-color.org) forbids
@@ -54,7 +54,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         config_dir=config,
         state_dir=expand(state_dir),
-        offline=_is_on(env.get("LOKAL_OFFLINE")) or _is_on(env.get("HF_HUB_OFFLINE")),
+        offline=offline or any(_is_on(env.get(n)) for n in ("LOKAL_OFFLINE", "HF_HUB_OFFLINE")),
         no_color=bool(env.get("NO_COLOR")),
         options=_read(config / "config.toml"),
     )

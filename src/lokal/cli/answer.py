@@ -80,9 +80,7 @@ def execute(options: RunOptions) -> int:
     if options.seed is not None:
         check_seed(options.seed)
     check_text(options.system or "", "the system message")
-    surroundings = settings.load()
-    if options.offline:
-        surroundings = replace(surroundings, offline=True)
+    surroundings = settings.load(offline=options.offline)
     source = find(options.model, surroundings)
     messages = conversation(options.prompt.read(options.say), options.system)
     if options.dry_run and local_path(source, surroundings) is None:

@@ -23,16 +23,12 @@ def pull(
     debug: opt.Debug = False,  # noqa: ARG001 - looked up by main
 ) -> None:
     """Fetch weights, or their newest version; print the path of each model's first file."""
-    from dataclasses import replace
-
     from lokal import settings
     from lokal.cli.output import write_json, write_lines
     from lokal.cli.ui import progress
     from lokal.hub.client import Progress
 
-    surroundings = settings.load()
-    if offline:
-        surroundings = replace(surroundings, offline=True)
+    surroundings = settings.load(offline=offline)
     results = []
     for model in models:
         show = Progress() if quiet else progress(surroundings)
