@@ -48,12 +48,15 @@ def test_a_file_that_is_no_usable_model(llm: Llm, kind: str, as_json: bool) -> N
     assert_error(result, code, words, as_json=as_json)
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 @pytest.mark.parametrize("shard", [0, 1])
-def test_an_answer_never_overwrites_a_model(llm: Llm, tmp_path: Path, shard: int) -> None:
+def test_an_answer_never_overwrites_a_model(
+    llm: Llm, tmp_path: Path, shard: int, dry: list[str]
+) -> None:
     """Emptying weights that are mapped into memory would kill the process, and the weights."""
     shards = ggufs.write_split(tmp_path / "x.gguf")
     size = shards[shard].stat().st_size
-    result = llm.run("run", shards[0], "hello", "-n", "1", "-o", shards[shard])
+    result = llm.run("run", shards[0], "hello", "-n", "1", "-o", shards[shard], *dry)
     assert_error(result, 2, "is a model")
     assert shards[shard].stat().st_size == size
 

@@ -80,6 +80,7 @@ def execute(options: RunOptions) -> int:
     if options.seed is not None:
         check_seed(options.seed)
     check_text(options.system or "", "the system message")
+    _refuse_overwriting(options.output)
     surroundings = settings.load(offline=options.offline)
     source = find(options.model, surroundings)
     messages = conversation(options.prompt.read(options.say), options.system)
@@ -154,7 +155,6 @@ def _show(options: RunOptions, weights: Weights, messages: Sequence[Message]) ->
 def _answer(
     options: RunOptions, weights: Weights, messages: Sequence[Message], surroundings: Settings
 ) -> int:
-    _refuse_overwriting(options.output)
     interrupt = Interrupt()
     with Model(weights, options.load, interrupt) as model:
         if model.context.note:
@@ -162,7 +162,7 @@ def _answer(
         prompt = _prompt(options, model.format(raw=options.raw), messages, model.context.n_ctx)
         request = new_request(prompt, model.sampling(**options.sampling), options.seed)
         model.check(request)
-        gc.freeze()  # what a start left behind stays, so neither collections nor the exit scan it
+        gc.freeze()  # what a start left behind stays, so that no collection scans it
         gc.enable()
         with open_sink(options.output) as sink:
             with interrupt.listening():
@@ -176,7 +176,7 @@ def _answer(
 
 
 def _refuse_overwriting(output: str | None) -> None:
-    """Weights are mapped into memory: emptying their file would end the process."""
+    """Emptying weights that are mapped into memory ends the process; others are a loss too."""
     if not output or not expand(output).is_file():
         return
     with contextlib.suppress(OSError), expand(output).open("rb") as file:
