@@ -2,7 +2,8 @@
 
     LokalError                 base; never raised itself
     ├── UsageError             2   the command line or a request asks for something impossible
-    │   └── RefusedError           the chat template does not take these messages
+    │   ├── RefusedError           the chat template does not take these messages
+    │   └── ConstraintError        a schema or grammar does not compile, or is too complex
     ├── ModelNameError         3   no such model, variant or quantization
     │   └── AmbiguousError         several sets of weights fit
     ├── AccessError            4   gated or private weights, or an invalid token
@@ -12,6 +13,8 @@
     ├── NetworkError           8   the network failed, retries included
     ├── ContextError           9   the prompt does not fit the context
     ├── LengthError           10   stopped at the token limit, under --fail-on-length
+    │   └── IncompleteError        the answer ended before it matched its schema or grammar
+    ├── BatchError            11   rows of a batch failed
     └── LoadError             12   the file is no model that llama.cpp can load
         ├── ArchitectureError      llama.cpp knows the file format, not the architecture
         ├── LayoutError            an obsolete tensor layout (one tensor per expert)
@@ -49,6 +52,10 @@ class RefusedError(UsageError):
     code = "refused"
 
 
+class ConstraintError(UsageError):
+    code = "constraint"
+
+
 class ModelNameError(LokalError):
     code, exit_code = "model-name", 3
 
@@ -83,6 +90,14 @@ class ContextError(LokalError):
 
 class LengthError(LokalError):
     code, exit_code = "length", 10
+
+
+class IncompleteError(LengthError):
+    code = "incomplete"
+
+
+class BatchError(LokalError):
+    code, exit_code = "batch", 11
 
 
 class LoadError(LokalError):

@@ -10,10 +10,10 @@ import math
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from lokal.engine.detokenizer import Detokenizer
-from lokal.errors import UsageError
+from lokal.errors import LokalError, UsageError
 
 MAX_SEED = 2**32 - 2  # 2**32 - 1 tells llama.cpp to choose a seed of its own
 
@@ -72,6 +72,50 @@ def _check(name: str, value: object, low: float, high: float, *, whole: bool = F
         raise UsageError(f"{name} is {value}", hint=f"it must lie between {low} and {high}")
 
 
+class Matcher(Protocol):
+    """Follows one answer through its constraint."""
+
+    def mask(self, logits: int, keep: int | None = None) -> None:
+        """Forbid in a row of float32 logits, at this address, every token that may not follow.
+
+        The token `keep` stays allowed.
+        """
+
+    def accept(self, token: int) -> None:
+        """Take the token that was chosen; end-of-generation tokens are not shown to it."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer may end here."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing may follow."""
+
+    @property
+    def error(self) -> LokalError | None:
+        """Why it cannot go on, if so; it then masks nothing any more."""
+
+
+class Constraint(Protocol):
+    """A grammar that answers must match, compiled for one vocabulary."""
+
+    def matcher(self) -> Matcher:
+        """A new one, at the beginning of an answer."""
+
+
+class Reasoning(NamedTuple):
+    """How reasoning is told from the answer: it goes on until the model wrote `close`.
+
+    `opened` says that the prompt began it already; else the model does so by beginning its
+    answer with the token `open_token`, or does not.
+    """
+
+    close: str
+    opened: bool
+    open_token: int | None = None
+
+
 class Request(NamedTuple):
     """One completion asked for: the prompt as token ids, and how to go on from there."""
 
@@ -81,6 +125,9 @@ class Request(NamedTuple):
     id: str = ""
     drop_space: bool = False
     """Leave out one space at the beginning of the answer."""
+    constraint: Constraint | None = None
+    reasoning: Reasoning | None = None
+    """The constraint holds after it."""
 
 
 class FinishReason(StrEnum):
@@ -90,6 +137,8 @@ class FinishReason(StrEnum):
     """The token limit or the end of the context was reached."""
     ABORTED = "aborted"
     """Whoever asked no longer wants it."""
+    ERROR = "error"
+    """It cannot become what was asked for; the event says why."""
 
 
 @dataclass(eq=False)
@@ -142,6 +191,7 @@ class TextEvent(NamedTuple):
 
     request_id: str
     text: str
+    reasoning: bool = False
 
 
 class FinishEvent(NamedTuple):
@@ -151,6 +201,7 @@ class FinishEvent(NamedTuple):
     reason: FinishReason
     usage: Usage
     timings: Timings
+    error: LokalError | None = None
 
 
 Event = TextEvent | FinishEvent
