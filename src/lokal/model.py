@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple, Self
 
@@ -17,6 +17,7 @@ from lokal.engine.prompt import Prompt, PromptFormat
 from lokal.engine.request import (
     MAX_SEED,
     Event,
+    FinishEvent,
     FinishReason,
     Request,
     SamplingParams,
@@ -25,38 +26,53 @@ from lokal.engine.request import (
     Usage,
     check_seed,
 )
-from lokal.engine.scheduler import Scheduler
-from lokal.errors import UsageError
+from lokal.engine.scheduler import Scheduler, Shape
+from lokal.errors import LokalError, UsageError
 from lokal.hardware import context as sizing
 from lokal.hardware.cpu import usable_cores
 from lokal.hardware.memory import available_bytes
 from lokal.weights import Weights
 
+DEFAULT_BATCH = 2048  # tokens of a batch, as llama.cpp has it
+AUTO_PARALLEL = 32
+REPACK_BELOW = 8  # sequences
+BATCH_TOKENS = 512  # tokens of a batch of many sequences; as many as llama.cpp computes at once
+SPARE_SLOTS = 32  # sequence ids that keep prefixes while all others are under way
+MAX_PARALLEL = 224  # with the spare ones 256, LLAMA_MAX_SEQ
+
+
+Take = Callable[[bool], Request | None]
+
 
 class Completion(NamedTuple):
-    """A finished answer."""
+    """A finished answer; one that failed says why in `error`."""
 
     text: str
     finish_reason: FinishReason
     usage: Usage
     timings: Timings
     seed: int
+    reasoning: str | None = None
+    error: LokalError | None = None
 
 
 class LoadOptions(NamedTuple):
     """What the user asked of a load; None and "auto" leave the choice to lokal.
 
-    `ctx` is in tokens; `gpu_layers` is "auto", "all" or a number.
+    `ctx` is in tokens, for each sequence; `gpu_layers` is "auto", "all" or a number; `parallel` is
+    how many sequences run side by side, "auto" or a number.
     """
 
     ctx: int | None = None
     threads: int | None = None
     gpu_layers: str | int = "auto"
+    parallel: str | int = 1
 
     def check(self) -> None:
         """Raises: UsageError: what no file and no machine could make right."""
         self.native_gpu_layers()
         self.native_threads()
+        self.n_parallel()
         if self.ctx is not None:
             sizing.check_context(self.ctx)
 
@@ -73,6 +89,21 @@ class LoadOptions(NamedTuple):
             return -1
         if not (text.isascii() and text.isdigit()) or int(text) > 2**31 - 1:
             raise UsageError(f"--gpu-layers {text}", hint="give auto, all, or a number from 0 on")
+        return int(text)
+
+    def n_parallel(self) -> int:
+        """How many sequences run side by side.
+
+        Raises:
+            UsageError: neither of the two forms.
+        """
+        text = str(self.parallel)
+        if text == "auto":
+            return AUTO_PARALLEL
+        if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_PARALLEL:
+            raise UsageError(
+                f"--parallel {text}", hint=f"give auto, or a number from 1 to {MAX_PARALLEL}"
+            )
         return int(text)
 
     def native_threads(self) -> int:
@@ -111,24 +142,18 @@ class Model:
         self.weights = weights
         self.context = choose_context(weights, options)
         gpu_layers, n_threads = options.native_gpu_layers(), options.native_threads()
-        self._native = LlamaModel(weights.path, interrupt, gpu_layers=gpu_layers)
+        n_parallel = options.n_parallel()
+        self._native = LlamaModel(
+            weights.path, interrupt, gpu_layers=gpu_layers, repack=n_parallel < REPACK_BELOW
+        )
         try:
-            self._context = LlamaContext(
-                self._native,
-                interrupt,
-                n_ctx=self.context.n_ctx,
-                n_slots=1,
-                n_threads=n_threads,
-            )
+            shape = _shape(weights, self.context.n_ctx, n_parallel, self._native.shares_prefixes)
+            self._context = LlamaContext(self._native, interrupt, shape, n_threads=n_threads)
         except BaseException:
             self._native.close()
             raise
-        scheduler = Scheduler(
-            self._native.vocabulary,
-            n_slots=1,
-            n_ctx=self.context.n_ctx,
-            n_batch=self._context.n_batch,
-        )
+        self.shape = self._context.shape
+        scheduler = Scheduler(self._native.vocabulary, self.shape)
         self._engine = Engine(self._context, scheduler)
         self.load_seconds = time.perf_counter() - start
 
@@ -187,13 +212,41 @@ class Model:
     ) -> Completion:
         """The whole answer at once; arguments and errors as in `stream`."""
         request = self._request(prompt, system, raw, seed, sampling)
-        text = ""
-        for event in self.events(request):
-            if isinstance(event, TextEvent):
-                text += printable(event.text)
-            else:
-                end = event
-        return Completion(text, end.reason, end.usage, end.timings, request.seed)
+        return completion(request, self.events(request))
+
+    def answers(self, take: Take) -> Iterator[tuple[Request, Completion]]:
+        """Answer requests side by side; each comes back as it is finished.
+
+        `take(idle)` gives the next request. None says that there is none at hand or, if `idle`,
+        that there will never be another one.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; what was under way is given up.
+        """
+        under_way: dict[str, tuple[Request, list[Event]]] = {}
+        scheduler = self._engine.scheduler
+        try:
+            while True:
+                while scheduler.n_waiting < self.shape.n_parallel:
+                    request = take(not under_way)
+                    if request is None:
+                        break
+                    self._engine.add(request)
+                    under_way[request.id] = request, []
+                if not under_way:
+                    break
+                with self._interrupt.listening():
+                    news = self._engine.step()
+                for event in news:
+                    request, events = under_way[event.request_id]
+                    events.append(event)
+                    if isinstance(event, FinishEvent):
+                        del under_way[event.request_id]
+                        yield request, completion(request, events)
+        finally:
+            for request_id in under_way:
+                scheduler.abort(request_id)
+        scheduler.check_integrity()
 
     def sampling(self, **changes: Any) -> SamplingParams:
         """The model's recommended sampling with some fields changed.
@@ -246,6 +299,35 @@ class Model:
     ) -> Request:
         built = self.format(raw=raw).build(conversation(prompt, system))
         return new_request(built, self.sampling(**sampling), seed)
+
+
+def completion(request: Request, events: Iterable[Event]) -> Completion:
+    """The answer that all the events of a request make."""
+    text = reasoning = ""
+    for event in events:
+        if isinstance(event, FinishEvent):
+            end = event
+        elif event.reasoning:
+            reasoning += event.text
+        else:
+            text += event.text
+    return Completion(
+        printable(text),
+        end.reason,
+        end.usage,
+        end.timings,
+        request.seed,
+        printable(reasoning) if request.reasoning else None,
+        end.error,
+    )
+
+
+def _shape(weights: Weights, n_ctx: int, n_parallel: int, shares: bool) -> Shape:
+    if n_parallel == 1:  # every answer computed as if it were the only one
+        return Shape(1, 1, n_ctx, n_ctx, DEFAULT_BATCH)
+    n_cells = sizing.cells(weights.header, n_ctx, n_parallel, available_bytes())
+    n_slots = n_parallel + SPARE_SLOTS if shares else n_parallel
+    return Shape(n_parallel, n_slots, n_ctx, n_cells, BATCH_TOKENS, shares)
 
 
 def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:

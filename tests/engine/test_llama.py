@@ -17,7 +17,7 @@ from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel, native_log
 from lokal.engine.request import Event, FinishEvent, FinishReason, Request, SamplingParams
-from lokal.engine.scheduler import Scheduler
+from lokal.engine.scheduler import Scheduler, Shape
 from lokal.errors import ArchitectureError, DamagedFileError, LoadError, UsageError
 
 TINY = Path(lokal.__file__).parent / "data" / "tiny.gguf"
@@ -52,12 +52,10 @@ class Runner:
         self.interrupt = Countdown()
         self.model = LlamaModel(path, self.interrupt)
         stack.callback(self.model.close)
-        self.context = LlamaContext(
-            self.model, self.interrupt, n_ctx=n_ctx, n_slots=n_slots, n_threads=1
-        )
+        shape = Shape(n_slots, n_slots, n_ctx, n_ctx * n_slots, n_batch, share=n_slots > 1)
+        self.context = LlamaContext(self.model, self.interrupt, shape, n_threads=1)
         stack.callback(self.context.close)
-        n_batch = min(n_batch, self.context.n_batch)
-        scheduler = Scheduler(self.model.vocabulary, n_slots=n_slots, n_ctx=n_ctx, n_batch=n_batch)
+        scheduler = Scheduler(self.model.vocabulary, self.context.shape)
         self.engine = Engine(self.context, scheduler)
 
     def request(self, prompt: str, params: SamplingParams, seed: int = 1, id: str = "") -> Request:  # noqa: A002
@@ -253,7 +251,7 @@ def test_threads_out_of_range_are_refused(llama: Path) -> None:
     model = LlamaModel(llama, Interrupt())
     for count in (0, -1, 513):
         with pytest.raises(UsageError, match="threads"):
-            LlamaContext(model, Interrupt(), n_ctx=64, n_slots=1, n_threads=count)
+            LlamaContext(model, Interrupt(), Shape(1, 1, 64, 64, 64), n_threads=count)
     model.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any
 
 from lokal.errors import UsageError
@@ -55,6 +56,7 @@ class Vocabulary:
     def is_eog(self, token: int) -> bool:
         return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
 
+    @functools.cached_property
     def eog_tokens(self) -> list[int]:
         return [token for token in range(self.n_tokens) if self.is_eog(token)]
 
