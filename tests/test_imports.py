@@ -19,10 +19,13 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # lokal/__init__.py.
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
+    | {"loading", "batch"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
-    "": {"model", "weights", "settings"},
-    "model": {"weights", "engine", "hardware", "errors"},
+    "": {"model", "loading", "weights", "settings"},
+    "batch": {"model", "engine", "settings", "errors"},
+    "model": {"loading", "weights", "engine", "errors"},
+    "loading": {"weights", "engine", "hardware", "errors"},
     "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}
     | {"preflight"},
     "preflight": {"engine", "hub", "gguf", "hardware", "catalog", "errors"},

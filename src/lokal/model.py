@@ -12,7 +12,7 @@ from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import MAX_THREADS, LlamaContext, LlamaModel, check_threads
+from lokal.engine.llama import LlamaContext, LlamaModel
 from lokal.engine.prompt import Prompt, PromptFormat
 from lokal.engine.request import (
     MAX_SEED,
@@ -26,20 +26,12 @@ from lokal.engine.request import (
     Usage,
     check_seed,
 )
-from lokal.engine.scheduler import Scheduler, Shape
+from lokal.engine.scheduler import Scheduler
 from lokal.errors import LokalError, UsageError
-from lokal.hardware import context as sizing
-from lokal.hardware.cpu import usable_cores
-from lokal.hardware.memory import available_bytes
+from lokal.loading import REPACK_BELOW, LoadOptions, choose_context, choose_shape
 from lokal.weights import Weights
 
-DEFAULT_BATCH = 2048  # tokens of a batch, as llama.cpp has it
-AUTO_PARALLEL = 32
-REPACK_BELOW = 8  # sequences
-BATCH_TOKENS = 512  # tokens of a batch of many sequences; as many as llama.cpp computes at once
-SPARE_SLOTS = 32  # sequence ids that keep prefixes while all others are under way
-MAX_PARALLEL = 224  # with the spare ones 256, LLAMA_MAX_SEQ
-
+AHEAD = 8  # answers per sequence that may wait for an earlier one
 
 Take = Callable[[bool], Request | None]
 
@@ -54,68 +46,6 @@ class Completion(NamedTuple):
     seed: int
     reasoning: str | None = None
     error: LokalError | None = None
-
-
-class LoadOptions(NamedTuple):
-    """What the user asked of a load; None and "auto" leave the choice to lokal.
-
-    `ctx` is in tokens, for each sequence; `gpu_layers` is "auto", "all" or a number; `parallel` is
-    how many sequences run side by side, "auto" or a number.
-    """
-
-    ctx: int | None = None
-    threads: int | None = None
-    gpu_layers: str | int = "auto"
-    parallel: str | int = 1
-
-    def check(self) -> None:
-        """Raises: UsageError: what no file and no machine could make right."""
-        self.native_gpu_layers()
-        self.native_threads()
-        self.n_parallel()
-        if self.ctx is not None:
-            sizing.check_context(self.ctx)
-
-    def native_gpu_layers(self) -> int | None:
-        """The number for llama.cpp: -1 offloads every layer, None is its own choice.
-
-        Raises:
-            UsageError: not one of the three forms.
-        """
-        text = str(self.gpu_layers)
-        if text == "auto":
-            return None
-        if text == "all":
-            return -1
-        if not (text.isascii() and text.isdigit()) or int(text) > 2**31 - 1:
-            raise UsageError(f"--gpu-layers {text}", hint="give auto, all, or a number from 0 on")
-        return int(text)
-
-    def n_parallel(self) -> int:
-        """How many sequences run side by side.
-
-        Raises:
-            UsageError: neither of the two forms.
-        """
-        text = str(self.parallel)
-        if text == "auto":
-            return AUTO_PARALLEL
-        if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_PARALLEL:
-            raise UsageError(
-                f"--parallel {text}", hint=f"give auto, or a number from 1 to {MAX_PARALLEL}"
-            )
-        return int(text)
-
-    def native_threads(self) -> int:
-        """The number for llama.cpp.
-
-        Raises:
-            UsageError: out of range.
-        """
-        if self.threads is None:
-            return min(usable_cores(), MAX_THREADS)
-        check_threads(self.threads)
-        return self.threads
 
 
 class Model:
@@ -147,7 +77,8 @@ class Model:
             weights.path, interrupt, gpu_layers=gpu_layers, repack=n_parallel < REPACK_BELOW
         )
         try:
-            shape = _shape(weights, self.context.n_ctx, n_parallel, self._native.shares_prefixes)
+            shares = self._native.shares_prefixes
+            shape = choose_shape(weights, self.context.n_ctx, n_parallel, shares=shares)
             self._context = LlamaContext(self._native, interrupt, shape, n_threads=n_threads)
         except BaseException:
             self._native.close()
@@ -213,6 +144,57 @@ class Model:
         """The whole answer at once; arguments and errors as in `stream`."""
         request = self._request(prompt, system, raw, seed, sampling)
         return completion(request, self.events(request))
+
+    def batch(
+        self,
+        prompts: Iterable[str | Sequence[Message]],
+        *,
+        system: str | None = None,
+        raw: bool = False,
+        seed: int | None = None,
+        **sampling: Any,
+    ) -> Iterator[Completion]:
+        """Answer many prompts side by side; yields one completion for each, in their order.
+
+        Prompts are taken as there is room for them, so there may be any number. One that cannot be
+        answered yields a completion with `error`; arguments as in `stream`. How many run at once
+        is decided by `load(parallel=…)`.
+
+        Raises:
+            UsageError: a sampling value out of range.
+        """
+        self.sampling(**sampling)
+        numbered = enumerate(prompts)
+        places: dict[str, int] = {}
+        done: dict[int, Completion] = {}
+        n_yielded, more = 0, True
+
+        def take(_idle: bool) -> Request | None:
+            nonlocal more
+            while more and len(places) + len(done) < AHEAD * self.shape.n_parallel:
+                number, prompt = next(numbered, (-1, ""))
+                if number < 0:
+                    more = False
+                    break
+                try:
+                    request = self._request(prompt, system, raw, seed, sampling)
+                    self.check(request)
+                except LokalError as error:
+                    done[number] = failed(error)
+                    continue
+                places[request.id] = number
+                return request
+            return None
+
+        while more or done:
+            for request, answer in self.answers(take):
+                done[places.pop(request.id)] = answer
+                while n_yielded in done:
+                    yield done.pop(n_yielded)
+                    n_yielded += 1
+            while n_yielded in done:
+                yield done.pop(n_yielded)
+                n_yielded += 1
 
     def answers(self, take: Take) -> Iterator[tuple[Request, Completion]]:
         """Answer requests side by side; each comes back as it is finished.
@@ -322,17 +304,9 @@ def completion(request: Request, events: Iterable[Event]) -> Completion:
     )
 
 
-def _shape(weights: Weights, n_ctx: int, n_parallel: int, shares: bool) -> Shape:
-    if n_parallel == 1:  # every answer computed as if it were the only one
-        return Shape(1, 1, n_ctx, n_ctx, DEFAULT_BATCH)
-    n_cells = sizing.cells(weights.header, n_ctx, n_parallel, available_bytes())
-    n_slots = n_parallel + SPARE_SLOTS if shares else n_parallel
-    return Shape(n_parallel, n_slots, n_ctx, n_cells, BATCH_TOKENS, shares)
-
-
-def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:
-    """The context these weights would get on this machine now."""
-    return sizing.choose(weights.header, weights.context_limit, options.ctx, available_bytes())
+def failed(error: LokalError) -> Completion:
+    """What comes of a prompt that cannot be answered."""
+    return Completion("", FinishReason.ERROR, Usage(0, 0), Timings(0, 0), 0, None, error)
 
 
 def conversation(prompt: str | Sequence[Message], system: str | None = None) -> list[Message]:
