@@ -20,7 +20,8 @@ MODULES = sorted(ROOT.rglob("*.py"))
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
     | {"disposal", "verification", "offers", "addition"}
-    | {"engine", "hub", "gguf", "hardware", "catalog"},
+    | {"batch", "engine", "hub", "gguf", "hardware", "catalog"},
+    "batch": {"engine", "model", "errors", "settings"},
     "": {"model", "weights", "settings"},
     "model": {"weights", "engine", "hardware", "errors"},
     "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}
