@@ -7,7 +7,9 @@ a key twice, NaN and infinities, half of a surrogate pair, and what is nested or
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 
 from lokal.batch.lines import MAX_LINE, Line
@@ -77,31 +79,29 @@ def parse(data: bytes) -> tuple[Any, UsageError | None]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = max(keys, key=keys.count)
-            flaws.append(UsageError(f"the key {twice!r} stands there twice", hint="remove one"))
-            value.pop(twice)
+            counts = Counter(key for key, _ in pairs)
+            twice = [key for key, count in counts.items() if count > 1]
+            flaws.append(UsageError(f"the key {twice[0]!r} stands there twice", hint="remove one"))
+            for key in twice:  # which of its values holds, nobody can say
+                del value[key]
         return value
 
-    def whole(digits: str) -> int:
+    def whole(digits: str) -> int | None:
         if len(digits) > MAX_DIGITS:
             flaws.append(
                 UsageError(f"a number with {len(digits)} digits", hint="write it as a text")
             )
-            return 0
+            return None
         return int(digits)
 
-    def real(digits: str) -> float:
+    def real(digits: str) -> float | None:
         value = float(digits)
-        if value in (float("inf"), float("-inf")):
-            constant(digits)
-        return value
+        return value if isfinite(value) else constant(digits)
 
-    def constant(word: str) -> float:
+    def constant(word: str) -> None:
         flaws.append(
             UsageError(f"{word[:20]} is no finite number", hint="leave it out, or write null")
         )
-        return 0.0
 
     try:
         text = data.decode()

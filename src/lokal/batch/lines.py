@@ -63,6 +63,8 @@ def lines(source: BinaryIO, name: str, limit: int = MAX_LINE) -> Iterator[Line]:
         if number == 1:
             _check_start(data, name)
             data = data.removeprefix(b"\xef\xbb\xbf")
+            if not data:
+                return
         if len(data) >= limit and not data.endswith(b"\n"):
             digest = hashlib.sha256(data)
             data, more = data[:HEAD], b" "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from lokal.errors import UsageError
 
-SHOWN = 10  # names in a message
+SHOWN, WIDTH = 10, 40  # names in a message, and characters of each
 
 
 class Record(NamedTuple):
@@ -28,6 +29,9 @@ class Record(NamedTuple):
 
 def listing(names: Mapping[str, Any]) -> str:
     """Names for a message, in the order of the row, not too many of them."""
-    shown = [name if name.isidentifier() else repr(name) for name in list(names)[:SHOWN]]
+    shown = [
+        name if name.isidentifier() else repr(name)
+        for name in (name[:WIDTH] + "…" * (len(name) > WIDTH) for name in islice(names, SHOWN))
+    ]
     more = ", …" if len(names) > SHOWN else ""
     return ", ".join(shown) + more if shown else "none"

@@ -124,7 +124,8 @@ def _text_records(source: Iterator[Line], template: Template | None) -> Iterator
     for name in template.names if template else []:
         if name != "prompt":
             raise UsageError(
-                f"plain text has no field {name!r}", hint="in --template, {} stands for the line"
+                f"plain text has no field {name!r}",
+                hint="{} stands for the line; if it is no plain text, say what format it has",
             )
     for line in source:
         error = jsonl.too_long(MAX_LINE) if line.skipped else None

@@ -45,7 +45,8 @@ def records(
         except UsageError as flaw:
             error = flaw
         except csv.Error as flaw:
-            error = UsageError(f"broken CSV: {flaw}", hint='write " in a quoted field as ""')
+            what = str(flaw).partition(" - ")[0]  # what follows is about Python
+            error = UsageError(f"broken CSV: {what}", hint='write " in a quoted field as ""')
         error = error or feed.flaw
         if not cells and not error:
             continue
