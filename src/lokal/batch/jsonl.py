@@ -96,7 +96,10 @@ def parse(data: bytes) -> tuple[Any, UsageError | None]:
 
     def real(digits: str) -> float | None:
         value = float(digits)
-        return value if isfinite(value) else constant(digits)
+        if isfinite(value):
+            return value
+        constant(digits)
+        return None
 
     def constant(word: str) -> None:
         flaws.append(
