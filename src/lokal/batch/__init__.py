@@ -1,1 +1,1 @@
-"""Many prompts through one model: rows in, results out."""
+"""Rows in, rows out: jobs that can be killed and continued."""
