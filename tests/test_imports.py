@@ -22,6 +22,7 @@ MAY_IMPORT = {
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "weights", "settings"},
+    "batch": {"engine", "model", "errors", "settings"},
     "model": {"weights", "engine", "hardware", "errors"},
     "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}
     | {"preflight"},
