@@ -55,13 +55,16 @@ OWNERS = {
     "pydantic": "catalog/registry.py",
     "platformdirs": "settings.py",
     "jinja2": "engine/chat.py",
+    "llguidance": "engine/constraint.py",
+    "numpy": "engine/constraint.py",
 }
 
-# Who may touch the environment besides settings: OpenMP, llama.cpp and the Hub's library read
-# variables of their own.
+# Who may touch the environment besides settings: OpenMP, llama.cpp, Rust and the Hub's library
+# read variables of their own.
 READERS = {
     "settings.py",
     "cli/main.py",
+    "engine/constraint.py",
     "engine/llama.py",
     "hub/cache.py",
     "hub/client.py",
@@ -173,5 +176,14 @@ import lokal
 with lokal.load({str(llama)!r}, ctx=64, threads=1) as model:
     model.generate("hello", max_tokens=1)
 """
-    heavy = {"huggingface_hub", "httpx2", "pydantic", "numpy", "rich", "typer", "asyncio"}
+    heavy = {
+        "huggingface_hub",
+        "httpx2",
+        "pydantic",
+        "numpy",
+        "llguidance",
+        "rich",
+        "typer",
+        "asyncio",
+    }
     assert loaded_by(code).isdisjoint(heavy)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from lokal.batch.record import Record, listing
 from lokal.batch.template import Template
+from lokal.engine import constraint
 from lokal.engine.chat import Message
 from lokal.engine.constraint import Grammar
 from lokal.engine.request import SamplingParams, check_seed
@@ -182,4 +183,4 @@ def schema_grammar(schema: Any) -> Grammar:
     """
     if not isinstance(schema, dict):
         raise UsageError("schema is no JSON object", hint='give {"type": "object", …}')
-    return Grammar("schema", json.dumps(schema, ensure_ascii=False, separators=(",", ":")))
+    return constraint.schema_grammar(schema)

@@ -331,7 +331,7 @@ class LlamaContext:
         """The samplers in llama.cpp's own default order."""
         lib, n_vocab = self._lib, self._vocabulary.n_tokens
         if params.ignore_eos:
-            eog = self._vocabulary.eog_tokens
+            eog = self._vocabulary.eog_tokens()
             bias = (lib.llama_logit_bias * len(eog))(*((token, float("-inf")) for token in eog))
             yield lib.llama_sampler_init_logit_bias(n_vocab, len(eog), bias)
         if params.repeat_penalty != 1:

@@ -185,16 +185,23 @@ class Sequence:
         matcher = self._matcher
         return self._answer.stopped or bool(matcher and (matcher.ended or matcher.error))
 
-    @property
-    def failure(self) -> LokalError | None:
-        """What is wrong with the answer, if it ends here."""
-        if self._matcher is None:
+    def failure(self, reason: FinishReason) -> LokalError | None:
+        """What keeps an answer that ends now, for this reason, from being what was asked for."""
+        matcher = self._matcher
+        if matcher is None or (matcher.complete and not (self._section or self._answer.stopped)):
             return None
-        if self._matcher.complete and not self._answer.stopped:
-            return None
-        return self._matcher.error or IncompleteError(
-            "the answer ended before it matched its schema or grammar",
-            hint="allow it more tokens (-n)",
+        if matcher.error:
+            return matcher.error
+        what = "the reasoning" if self._section else "the answer"
+        if reason is FinishReason.LENGTH:
+            return IncompleteError(
+                f"{what} was cut after {self.n_generated} tokens,"
+                " before it matched its schema or grammar",
+                hint="allow more with -n (max_tokens) and -c (ctx), or bound its texts and lists",
+            )
+        return IncompleteError(
+            f"{what} ended before it matched its schema or grammar",
+            hint="a stop text cut it, or the model gave up; another seed may do better",
         )
 
     def begin(self, slot: int, n_cached: int) -> None:
@@ -234,6 +241,8 @@ class Sequence:
             return "", True
         if self._matcher and not ends:
             self._matcher.accept(token)
+            if self._matcher.error:  # this token is no part of any answer
+                return "", False
         return self._answer.push(piece), False
 
     def flush(self) -> tuple[str, bool]:

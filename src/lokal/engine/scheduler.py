@@ -254,7 +254,7 @@ class Scheduler:
         text, reasoning = sequence.flush()
         if text:
             yield TextEvent(sequence.request.id, text, reasoning)
-        error = None if reason is FinishReason.ABORTED else sequence.failure
+        error = None if reason is FinishReason.ABORTED else sequence.failure(reason)
         now = time.perf_counter()
         begun = sequence.begun_at or now
         first = sequence.first_token_at or now
