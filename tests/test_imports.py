@@ -19,11 +19,12 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # lokal/__init__.py.
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
-    | {"loading", "batch"}
+    | {"loading", "batch", "result"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "loading", "weights", "settings"},
-    "batch": {"model", "engine", "settings", "errors"},
+    "batch": {"result", "model", "engine", "settings", "errors"},
+    "result": {"model"},
     "model": {"loading", "weights", "engine", "errors"},
     "loading": {"weights", "engine", "hardware", "errors"},
     "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}

@@ -15,8 +15,9 @@ from lokal.weights import Weights
 
 SINGLE_BATCH = 2048  # tokens of a batch of one sequence; llama.cpp's own default
 BATCH_TOKENS = 512  # tokens of a batch of many sequences; as many as llama.cpp computes at once
-AUTO_ON_CPU, AUTO_ON_GPU = 32, 64  # sequences
-REPACK_BELOW = 8  # sequences
+# From 64 tokens on, attention on a CPU looks at cells of other sequences as well.
+AUTO_ON_CPU, AUTO_ON_GPU = 48, 64  # sequences
+REPACK_BELOW = 16  # sequences; repacked weights decode one token faster, and many slower
 SPARE_SLOTS = 32  # sequence ids that keep prefixes while all others are under way
 MAX_PARALLEL = 224  # with the spare ones 256, LLAMA_MAX_SEQ
 

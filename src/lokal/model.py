@@ -230,6 +230,22 @@ class Model:
                 scheduler.abort(request_id)
         scheduler.check_integrity()
 
+    @property
+    def description(self) -> str:
+        """How it runs, in a line: sequences, KV cache, layout of the weights."""
+        shape, n_parallel = self.shape, self.shape.n_parallel
+        many = f"{n_parallel} sequences" if n_parallel > 1 else "one sequence"
+        prefixes = ", prefixes shared" if shape.share else ""
+        repacked = "" if n_parallel < REPACK_BELOW else ", weights not repacked"
+        return (
+            f"{many} of at most {shape.n_ctx} tokens in a KV cache of {shape.n_cells}"
+            f"{prefixes}{repacked}"
+        )
+
+    def check_interrupt(self) -> None:
+        """Raises: KeyboardInterrupt: Ctrl-C came while `listening`, and nobody has noticed yet."""
+        self._interrupt.check()
+
     def sampling(self, **changes: Any) -> SamplingParams:
         """The model's recommended sampling with some fields changed.
 

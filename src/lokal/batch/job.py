@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from lokal.batch.feed import Feed
 from lokal.batch.output import Output
@@ -42,15 +42,22 @@ class Counts:
         self.cut = 0
         self.skipped = 0
         """Rows that an earlier run finished."""
+        self.taken = 0
+        """All rows of the input so far; `end` is where the last one of them ends, in bytes."""
+        self.end = 0
         self.prompt_tokens = 0
         self.cached_tokens = 0
         self.completion_tokens = 0
-        self.end = 0
-        """Bytes of the input up to the last row that was taken."""
 
 
 class Watcher:
-    """Is told how a job goes; this one does nothing with it."""
+    """Is told how a job goes; this one does nothing with it. A context manager around the job."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     def row(self, row: Row, answer: Completion, counts: Counts) -> None:
         """A row is finished."""
@@ -88,7 +95,7 @@ class Job:
             SpaceError: the output cannot be written, or there is no memory.
             KeyboardInterrupt: Ctrl-C; what is finished is written.
         """
-        feed = Feed(rows)
+        feed = Feed(rows, self._model.check_interrupt)
 
         def take(idle: bool) -> Request | None:
             while len(self._under_way) + self._output.waiting < WINDOW:
@@ -105,6 +112,7 @@ class Job:
 
     def _begin(self, row: Row) -> Request | None:
         """The request of a row; None if there is nothing to compute for it."""
+        self.counts.taken += 1
         self.counts.end = row.end
         if self._output.done(row.index, row.id, row.digest):
             self.counts.skipped += 1
@@ -131,6 +139,10 @@ class Job:
         return request
 
     def _finish(self, row: Row, ticket: int, answer: Completion) -> None:
+        error = answer.error
+        if error and error is not row.error:
+            located = type(error)(f"line {row.line}: {error.message}", hint=error.hint)
+            answer = answer._replace(error=located)
         self._output.put(ticket, self._line(row, answer))
         counts = self.counts
         counts.done += 1
@@ -144,7 +156,7 @@ class Job:
         if limit is not None and counts.failed > limit:
             raise BatchError(
                 f"{counts.failed} rows failed, more than --max-errors {limit} allows",
-                hint="the last one failed with: " + str(answer.error),
+                hint=f"the last one: {answer.error}; without it every row is tried",
             )
 
     def _line(self, row: Row, answer: Completion) -> bytes:

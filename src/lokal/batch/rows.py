@@ -125,7 +125,7 @@ def _text_records(source: Iterator[Line], template: Template | None) -> Iterator
         if name != "prompt":
             raise UsageError(
                 f"plain text has no field {name!r}",
-                hint="{} stands for the line; if it is no plain text, say what format it has",
+                hint="{} stands for the line; otherwise say --input-format jsonl or csv",
             )
     for line in source:
         error = jsonl.too_long(MAX_LINE) if line.skipped else None
