@@ -9,18 +9,20 @@ from dataclasses import asdict, replace
 from typing import Any, NamedTuple, Self
 
 from lokal.engine.chat import Message
+from lokal.engine.constraint import Compiler, Grammar, schema_grammar
 from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import MAX_THREADS, LlamaContext, LlamaModel, check_threads
 from lokal.engine.prompt import Prompt, PromptFormat
+from lokal.engine.reasoning import detect
 from lokal.engine.request import (
     MAX_SEED,
     Event,
+    FinishEvent,
     FinishReason,
     Request,
     SamplingParams,
-    TextEvent,
     Timings,
     Usage,
     check_seed,
@@ -41,6 +43,8 @@ class Completion(NamedTuple):
     usage: Usage
     timings: Timings
     seed: int
+    reasoning: str | None = None
+    """What the model thought before a constrained answer, if it did."""
 
 
 class LoadOptions(NamedTuple):
@@ -130,6 +134,7 @@ class Model:
             n_batch=self._context.n_batch,
         )
         self._engine = Engine(self._context, scheduler)
+        self._compiler = Compiler(self._native.vocabulary)
         self.load_seconds = time.perf_counter() - start
 
     def close(self) -> None:
@@ -150,6 +155,8 @@ class Model:
         system: str | None = None,
         raw: bool = False,
         seed: int | None = None,
+        schema: str | Mapping[str, Any] | None = None,
+        grammar: Grammar | None = None,
         **sampling: Any,
     ) -> Iterator[str]:
         """Yield the answer piece by piece as the model writes it.
@@ -161,19 +168,26 @@ class Model:
             system: what goes before the conversation.
             raw: complete the text without a chat template.
             seed: the same seed gives the same text on the same machine; None draws one.
+            schema: a JSON Schema, as text or dict; the answer is JSON that it validates.
+            grammar: another form that the answer must have, such as Grammar("regex", "yes|no").
             sampling: any field of `SamplingParams`; what is left out is what the model's makers
                 recommend, else llama.cpp's default.
 
         Raises:
             ContextError: the prompt does not fit the context.
             UsageError: a sampling value out of range, or a template that refuses the messages.
+            ConstraintError: the schema or grammar does not compile.
+            IncompleteError: the answer ended before it matched its schema or grammar.
         """
-        request = self._request(prompt, system, raw, seed, sampling)
+        request = self._request(prompt, system, raw, seed, schema, grammar, sampling)
         return self._texts(request)
 
     def _texts(self, request: Request) -> Iterator[str]:
         for event in self.events(request):
-            if isinstance(event, TextEvent):
+            if isinstance(event, FinishEvent):
+                if event.error:
+                    raise event.error
+            elif not event.reasoning:
                 yield printable(event.text)
 
     def generate(
@@ -183,17 +197,23 @@ class Model:
         system: str | None = None,
         raw: bool = False,
         seed: int | None = None,
+        schema: str | Mapping[str, Any] | None = None,
+        grammar: Grammar | None = None,
         **sampling: Any,
     ) -> Completion:
         """The whole answer at once; arguments and errors as in `stream`."""
-        request = self._request(prompt, system, raw, seed, sampling)
-        text = ""
+        request = self._request(prompt, system, raw, seed, schema, grammar, sampling)
+        text = reasoning = ""
         for event in self.events(request):
-            if isinstance(event, TextEvent):
-                text += printable(event.text)
-            else:
+            if isinstance(event, FinishEvent):
                 end = event
-        return Completion(text, end.reason, end.usage, end.timings, request.seed)
+            elif event.reasoning:
+                reasoning += printable(event.text)
+            else:
+                text += printable(event.text)
+        if end.error:
+            raise end.error
+        return Completion(text, end.reason, end.usage, end.timings, request.seed, reasoning or None)
 
     def sampling(self, **changes: Any) -> SamplingParams:
         """The model's recommended sampling with some fields changed.
@@ -236,16 +256,40 @@ class Model:
             events.close()
         self._interrupt.check()
 
+    def constrain(self, request: Request, grammar: Grammar, prompt: Prompt) -> Request:
+        """The request with an answer that must match; reasoning before it need not.
+
+        Raises:
+            UsageError: the request ignores the end of an answer.
+            ConstraintError: the grammar does not compile.
+        """
+        if request.params.ignore_eos:
+            raise UsageError(
+                "ignore_eos goes on where an answer that matches must end", hint="leave it out"
+            )
+        return request._replace(
+            constraint=self._compiler.compile(grammar),
+            reasoning=detect(self.weights.template, prompt.text, self._native.vocabulary.tokenize),
+            drop_space=False,  # the grammar says how the answer begins
+        )
+
     def _request(
         self,
         prompt: str | Sequence[Message],
         system: str | None,
         raw: bool,
         seed: int | None,
+        schema: str | Mapping[str, Any] | None,
+        grammar: Grammar | None,
         sampling: dict[str, Any],
     ) -> Request:
+        if schema is not None:
+            if grammar is not None:
+                raise UsageError("both a schema and a grammar", hint="give one of them")
+            grammar = schema_grammar(schema)
         built = self.format(raw=raw).build(conversation(prompt, system))
-        return new_request(built, self.sampling(**sampling), seed)
+        request = new_request(built, self.sampling(**sampling), seed)
+        return self.constrain(request, grammar, built) if grammar else request
 
 
 def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:

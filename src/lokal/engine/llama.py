@@ -238,10 +238,21 @@ class LlamaContext:
             for chunk in plan.chunks:  # a part of the batch may have been computed
                 self._lib.llama_memory_seq_rm(self._memory, chunk.sequence.slot, chunk.start, -1)
             raise
+        for sequence, row in sampled:
+            self._constrain(sequence, row)
         return [
             int(self._lib.llama_sampler_sample(self._samplers[sequence.slot], self._native, row))
             for sequence, row in sampled
         ]
+
+    def _constrain(self, sequence: Sequence, row: int) -> None:
+        """Forbid what may not follow; while the model reasons, everything may."""
+        if sequence.matcher is None or sequence.reasoning:
+            return
+        section = sequence.request.reasoning
+        keep = section.open_token if section and not sequence.n_generated else None
+        logits = self._lib.llama_get_logits_ith(self._native, row)
+        sequence.matcher.mask(ctypes.addressof(logits.contents), keep)
 
     def _check_logits(self, sequence: Sequence, row: int) -> None:
         """Where one logit is NaN all are, and what is sampled from them means nothing."""

@@ -156,6 +156,9 @@ class Sequence:
     n_computed: int = 0
     admitted_at: float = field(default_factory=time.perf_counter)
     first_token_at: float | None = None
+    matcher: Matcher | None = None
+    reasoning: Detokenizer | None = None
+    """Takes the text while the model still reasons; nothing is constrained then."""
 
     @property
     def n_prompt(self) -> int:

@@ -17,13 +17,14 @@ from lokal.engine.request import (
     Event,
     FinishEvent,
     FinishReason,
+    Matcher,
     Request,
     Sequence,
     TextEvent,
     Timings,
     Usage,
 )
-from lokal.errors import ContextError, UsageError
+from lokal.errors import ContextError, IncompleteError, LokalError, UsageError
 
 
 class Pieces(Protocol):
@@ -148,7 +149,12 @@ class Scheduler:
 
     def _admit(self, request: Request, slot: int) -> None:
         detokenizer = Detokenizer(request.params.stop, drop_space=request.drop_space)
-        self._running.append(Sequence(request, slot, detokenizer, list(request.tokens)))
+        sequence = Sequence(request, slot, detokenizer, list(request.tokens))
+        if request.constraint:
+            sequence.matcher = request.constraint.matcher()
+        if request.reasoning and request.reasoning.opened:
+            sequence.reasoning = Detokenizer([request.reasoning.close])
+        self._running.append(sequence)
 
     def _accept(self, sequence: Sequence, token: int) -> Iterator[Event]:
         if sequence.first_token_at is None:
@@ -158,22 +164,51 @@ class Scheduler:
         if self._pieces.is_eog(token) and not params.ignore_eos:
             yield from self._finish(sequence, FinishReason.STOP)
             return
-        text = sequence.detokenizer.push(self._pieces.piece(token))
-        if text:
-            yield TextEvent(sequence.request.id, text)
-        if sequence.detokenizer.stopped:
+        yield from self._take(sequence, token)
+        matcher = sequence.matcher
+        if matcher and matcher.error:
+            yield from self._finish(sequence, FinishReason.ERROR)
+        elif sequence.detokenizer.stopped or (matcher and matcher.ended):
             yield from self._finish(sequence, FinishReason.STOP)
         elif sequence.n_generated == params.max_tokens or len(sequence.tokens) > self.n_ctx:
             yield from self._finish(sequence, FinishReason.LENGTH)
+
+    def _take(self, sequence: Sequence, token: int) -> Iterator[Event]:
+        """Text of a token, as reasoning or as a part of the answer."""
+        section, request_id = sequence.request.reasoning, sequence.request.id
+        if section and sequence.n_generated == 1 and token == section.open_token:
+            sequence.reasoning = Detokenizer([section.close])
+        elif sequence.reasoning:
+            text = sequence.reasoning.push(self._pieces.piece(token))
+            if text:
+                yield TextEvent(request_id, text, reasoning=True)
+            if sequence.reasoning.stopped:
+                sequence.reasoning = None
+        else:
+            if sequence.matcher:
+                sequence.matcher.accept(token)
+                if sequence.matcher.error:  # this token is no part of any answer
+                    return
+            text = sequence.detokenizer.push(self._pieces.piece(token))
+            if text:
+                yield TextEvent(request_id, text)
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> Iterator[Event]:
         self._running.remove(sequence)
         self._free.append(sequence.slot)
         if sequence.slot not in self._released:  # where a plan with its successor failed
             self._released.append(sequence.slot)
+        if sequence.reasoning:
+            text = sequence.reasoning.flush()
+            if text:
+                yield TextEvent(sequence.request.id, text, reasoning=True)
         text = sequence.detokenizer.flush()
         if text:
             yield TextEvent(sequence.request.id, text)
+        error = None
+        if sequence.matcher and reason is not FinishReason.ABORTED:
+            error = _shortfall(sequence, sequence.matcher, reason)
+            reason = FinishReason.ERROR if error else reason
         now = time.perf_counter()
         first = sequence.first_token_at or now
         yield FinishEvent(
@@ -181,7 +216,25 @@ class Scheduler:
             reason,
             Usage(sequence.n_prompt, sequence.n_generated),
             Timings(prompt=first - sequence.admitted_at, generate=now - first),
+            error,
         )
+
+
+def _shortfall(sequence: Sequence, matcher: Matcher, reason: FinishReason) -> LokalError | None:
+    """What keeps an answer that ends here from being what was asked for."""
+    if matcher.error or (matcher.complete and not sequence.reasoning):
+        return matcher.error
+    what = "the answer" if not sequence.reasoning else "the reasoning"
+    if reason is FinishReason.LENGTH:
+        return IncompleteError(
+            f"{what} was cut after {sequence.n_generated} tokens,"
+            " before it matched its schema or grammar",
+            hint="allow more with -n (max_tokens) and -c (ctx), or bound its texts and lists",
+        )
+    return IncompleteError(
+        f"{what} ended before it matched its schema or grammar",
+        hint="a stop text cut it, or the model gave up; another seed may do better",
+    )
 
 
 def check_length(n_prompt: int, n_ctx: int) -> None:
