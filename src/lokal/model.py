@@ -6,16 +6,14 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from lokal.engine.chat import Message
-from lokal.engine.constraint import Compiler, Grammar, schema_grammar
 from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import MAX_THREADS, LlamaContext, LlamaModel, check_threads
 from lokal.engine.prompt import Prompt, PromptFormat
-from lokal.engine.reasoning import detect
 from lokal.engine.request import (
     MAX_SEED,
     Event,
@@ -33,6 +31,9 @@ from lokal.hardware import context as sizing
 from lokal.hardware.cpu import usable_cores
 from lokal.hardware.memory import available_bytes
 from lokal.weights import Weights
+
+if TYPE_CHECKING:
+    from lokal.engine.constraint import Compiler, Grammar
 
 
 class Completion(NamedTuple):
@@ -134,7 +135,7 @@ class Model:
             n_batch=self._context.n_batch,
         )
         self._engine = Engine(self._context, scheduler)
-        self._compiler = Compiler(self._native.vocabulary)
+        self._compiler: Compiler | None = None
         self.load_seconds = time.perf_counter() - start
 
     def close(self) -> None:
@@ -263,10 +264,16 @@ class Model:
             UsageError: the request ignores the end of an answer.
             ConstraintError: the grammar does not compile.
         """
+        # Most runs ask for no form, and their start is to take no longer.
+        from lokal.engine.constraint import Compiler
+        from lokal.engine.reasoning import detect
+
         if request.params.ignore_eos:
             raise UsageError(
                 "ignore_eos goes on where an answer that matches must end", hint="leave it out"
             )
+        if self._compiler is None:
+            self._compiler = Compiler(self._native.vocabulary)
         return request._replace(
             constraint=self._compiler.compile(grammar),
             reasoning=detect(self.weights.template, prompt.text, self._native.vocabulary.tokenize),
@@ -286,6 +293,8 @@ class Model:
         if schema is not None:
             if grammar is not None:
                 raise UsageError("both a schema and a grammar", hint="give one of them")
+            from lokal.engine.constraint import schema_grammar
+
             grammar = schema_grammar(schema)
         built = self.format(raw=raw).build(conversation(prompt, system))
         request = new_request(built, self.sampling(**sampling), seed)

@@ -44,6 +44,7 @@ from lokal.settings import Settings, expand
 from lokal.weights import Weights, find, local_path, obtain
 
 if TYPE_CHECKING:
+    from lokal.engine.constraint import Grammar
     from lokal.hub.client import Progress
 
 
@@ -55,6 +56,7 @@ class RunOptions(NamedTuple):
     system: str | None
     sampling: dict[str, Any]
     seed: int | None
+    grammar: Grammar | None
     load: LoadOptions
     raw: bool
     truncate: bool
@@ -79,6 +81,10 @@ def execute(options: RunOptions) -> int:
     options.load.check()
     if options.seed is not None:
         check_seed(options.seed)
+    if options.grammar and options.sampling.get("ignore_eos"):
+        raise UsageError(
+            "--ignore-eos goes on where an answer that matches must end", hint="leave it out"
+        )
     check_text(options.system or "", "the system message")
     _refuse_overwriting(options.output)
     surroundings = settings.load(offline=options.offline)
@@ -139,6 +145,7 @@ def _show(options: RunOptions, weights: Weights, messages: Sequence[Message]) ->
         "gpu_layers": options.load.gpu_layers,
         "prompt_tokens": len(prompt.tokens),
         "seed": options.seed,
+        "grammar": options.grammar.kind if options.grammar else None,
         **asdict(replace(weights.sampling, **options.sampling)),
     }
     with open_sink(options.output) as sink:
@@ -161,14 +168,17 @@ def _answer(
             options.say(f"note: {model.context.note}")
         prompt = _prompt(options, model.format(raw=options.raw), messages, model.context.n_ctx)
         request = new_request(prompt, model.sampling(**options.sampling), options.seed)
+        if options.grammar:
+            request = model.constrain(request, options.grammar, prompt)
         model.check(request)
         gc.freeze()  # what a start left behind stays, so that no collection scans it
         gc.enable()
         with open_sink(options.output) as sink:
             with interrupt.listening():
-                text, end = _stream(options, model, request, sink)
-            if options.json:
-                result = _as_json(options, model, request, text, end, surroundings)
+                text, reasoning, end = _stream(options, model, request, sink)
+            if options.json and not end.error:
+                texts = printable(text), printable(reasoning) or None
+                result = _as_json(options, model, request, texts, end, surroundings)
                 write_json(result, sink)
     if options.verbose:
         note(_statistics(model, end))
@@ -186,14 +196,21 @@ def _refuse_overwriting(output: str | None) -> None:
 
 def _stream(
     options: RunOptions, model: Model, request: Request, sink: Sink
-) -> tuple[str, FinishEvent]:
-    """Write the answer as it comes; Ctrl-C ends it and keeps what was written."""
+) -> tuple[str, str, FinishEvent]:
+    """Write the answer as it comes; Ctrl-C ends it and keeps what was written.
+
+    Returns answer, reasoning, and the end.
+    """
     pieces: list[str] = []
+    reasoning: list[str] = []
     end = None
     try:
         for event in model.events(request):
             if isinstance(event, FinishEvent):
                 end = event
+                continue
+            if event.reasoning:
+                reasoning.append(event.text)
                 continue
             pieces.append(event.text)
             if not options.json:
@@ -205,14 +222,14 @@ def _stream(
         raise RuntimeError("the engine stopped without a final event")
     if not options.json:
         sink.end()
-    return "".join(pieces), end
+    return "".join(pieces), "".join(reasoning), end
 
 
 def _as_json(
     options: RunOptions,
     model: Model,
     request: Request,
-    text: str,
+    texts: tuple[str, str | None],
     end: FinishEvent,
     surroundings: Settings,
 ) -> dict[str, Any]:
@@ -220,8 +237,8 @@ def _as_json(
     template = None if options.raw else model.weights.template
     return {
         "model": model.weights.name,
-        "text": printable(text),
-        "reasoning": None,
+        "text": texts[0],
+        "reasoning": texts[1],
         "finish_reason": end.reason,
         "usage": {
             "prompt_tokens": end.usage.prompt_tokens,
@@ -236,7 +253,11 @@ def _as_json(
         "seed": request.seed,
         "weights": f"sha256:{model.weights.sha256(surroundings)}",
         "fingerprint": fingerprint(
-            request.params, template=template, system=options.system, ctx=model.context.n_ctx
+            request.params,
+            template=template,
+            system=options.system,
+            ctx=model.context.n_ctx,
+            grammar=options.grammar,
         ),
     }
 
@@ -258,6 +279,8 @@ def _statistics(model: Model, end: FinishEvent) -> str:
 def _exit_code(options: RunOptions, model: Model, end: FinishEvent) -> int:
     if end.reason is FinishReason.ABORTED:
         raise KeyboardInterrupt
+    if end.error:
+        raise end.error
     if end.reason is not FinishReason.LENGTH:
         return 0
     if end.usage.completion_tokens == options.sampling.get("max_tokens"):
