@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
@@ -21,7 +21,6 @@ from lokal.engine.request import (
     FinishReason,
     Request,
     SamplingParams,
-    TextEvent,
     Timings,
     Usage,
     check_seed,
@@ -30,6 +29,9 @@ from lokal.engine.scheduler import Scheduler
 from lokal.errors import LokalError, UsageError
 from lokal.loading import REPACK_BELOW, LoadOptions, choose_context, choose_shape
 from lokal.weights import Weights
+
+if TYPE_CHECKING:
+    from lokal.engine.constraint import Compiler, Grammar
 
 AHEAD = 8  # answers per sequence that may wait for an earlier one
 
@@ -45,6 +47,7 @@ class Completion(NamedTuple):
     timings: Timings
     seed: int
     reasoning: str | None = None
+    """What the model thought before a constrained answer, if it did."""
     error: LokalError | None = None
 
 
@@ -86,6 +89,7 @@ class Model:
         self.shape = self._context.shape
         scheduler = Scheduler(self._native.vocabulary, self.shape)
         self._engine = Engine(self._context, scheduler)
+        self._compiler: Compiler | None = None
         self.load_seconds = time.perf_counter() - start
 
     def close(self) -> None:
@@ -106,6 +110,8 @@ class Model:
         system: str | None = None,
         raw: bool = False,
         seed: int | None = None,
+        schema: str | Mapping[str, Any] | None = None,
+        grammar: Grammar | None = None,
         **sampling: Any,
     ) -> Iterator[str]:
         """Yield the answer piece by piece as the model writes it.
@@ -117,19 +123,26 @@ class Model:
             system: what goes before the conversation.
             raw: complete the text without a chat template.
             seed: the same seed gives the same text on the same machine; None draws one.
+            schema: a JSON Schema, as text or dict; the answer is JSON that it validates.
+            grammar: another form that the answer must have, such as Grammar("regex", "yes|no").
             sampling: any field of `SamplingParams`; what is left out is what the model's makers
                 recommend, else llama.cpp's default.
 
         Raises:
             ContextError: the prompt does not fit the context.
             UsageError: a sampling value out of range, or a template that refuses the messages.
+            ConstraintError: the schema or grammar does not compile.
+            IncompleteError: the answer ended before it matched its schema or grammar.
         """
-        request = self._request(prompt, system, raw, seed, sampling)
+        request = self._request(prompt, system, raw, seed, schema, grammar, sampling)
         return self._texts(request)
 
     def _texts(self, request: Request) -> Iterator[str]:
         for event in self.events(request):
-            if isinstance(event, TextEvent):
+            if isinstance(event, FinishEvent):
+                if event.error:
+                    raise event.error
+            elif not event.reasoning:
                 yield printable(event.text)
 
     def generate(
@@ -139,11 +152,16 @@ class Model:
         system: str | None = None,
         raw: bool = False,
         seed: int | None = None,
+        schema: str | Mapping[str, Any] | None = None,
+        grammar: Grammar | None = None,
         **sampling: Any,
     ) -> Completion:
         """The whole answer at once; arguments and errors as in `stream`."""
-        request = self._request(prompt, system, raw, seed, sampling)
-        return completion(request, self.events(request))
+        request = self._request(prompt, system, raw, seed, schema, grammar, sampling)
+        answer = completion(request, self.events(request))
+        if answer.error:
+            raise answer.error
+        return answer
 
     def batch(
         self,
@@ -152,6 +170,8 @@ class Model:
         system: str | None = None,
         raw: bool = False,
         seed: int | None = None,
+        schema: str | Mapping[str, Any] | None = None,
+        grammar: Grammar | None = None,
         **sampling: Any,
     ) -> Iterator[Completion]:
         """Answer many prompts side by side; yields one completion for each, in their order.
@@ -177,7 +197,7 @@ class Model:
                     more = False
                     break
                 try:
-                    request = self._request(prompt, system, raw, seed, sampling)
+                    request = self._request(prompt, system, raw, seed, schema, grammar, sampling)
                     self.check(request)
                 except LokalError as error:
                     done[number] = failed(error)
@@ -287,16 +307,48 @@ class Model:
             events.close()
         self._interrupt.check()
 
+    def constrain(self, request: Request, grammar: Grammar, prompt: Prompt) -> Request:
+        """The request with an answer that must match; reasoning before it need not.
+
+        Raises:
+            UsageError: the request ignores the end of an answer.
+            ConstraintError: the grammar does not compile.
+        """
+        # Most runs ask for no form, and their start is to take no longer.
+        from lokal.engine.constraint import Compiler
+        from lokal.engine.reasoning import detect
+
+        if request.params.ignore_eos:
+            raise UsageError(
+                "ignore_eos goes on where an answer that matches must end", hint="leave it out"
+            )
+        if self._compiler is None:
+            self._compiler = Compiler(self._native.vocabulary)
+        return request._replace(
+            constraint=self._compiler.compile(grammar),
+            reasoning=detect(self.weights.template, prompt.text, self._native.vocabulary.tokenize),
+            drop_space=False,  # the grammar says how the answer begins
+        )
+
     def _request(
         self,
         prompt: str | Sequence[Message],
         system: str | None,
         raw: bool,
         seed: int | None,
+        schema: str | Mapping[str, Any] | None,
+        grammar: Grammar | None,
         sampling: dict[str, Any],
     ) -> Request:
+        if schema is not None:
+            if grammar is not None:
+                raise UsageError("both a schema and a grammar", hint="give one of them")
+            from lokal.engine.constraint import schema_grammar
+
+            grammar = schema_grammar(schema)
         built = self.format(raw=raw).build(conversation(prompt, system))
-        return new_request(built, self.sampling(**sampling), seed)
+        request = new_request(built, self.sampling(**sampling), seed)
+        return self.constrain(request, grammar, built) if grammar else request
 
 
 def completion(request: Request, events: Iterable[Event]) -> Completion:
@@ -315,7 +367,7 @@ def completion(request: Request, events: Iterable[Event]) -> Completion:
         end.usage,
         end.timings,
         request.seed,
-        printable(reasoning) if request.reasoning else None,
+        printable(reasoning) or None,
         end.error,
     )
 

@@ -136,7 +136,8 @@ class Job:
         seed = options.seed if row.seed is None else row.seed
         request = new_request(prompt, params, seed)
         model.check(request)
-        return request
+        grammar = row.grammar or options.grammar
+        return model.constrain(request, grammar, prompt) if grammar else request
 
     def _finish(self, row: Row, ticket: int, answer: Completion) -> None:
         error = answer.error

@@ -18,6 +18,7 @@ from lokal.batch.job import Job, JobOptions, Watcher
 from lokal.batch.output import Output, OutputOptions, Stream, open_output
 from lokal.batch.rows import ReadOptions, Row, read
 from lokal.batch.sample import sample
+from lokal.cli.grammar_options import check_end
 from lokal.cli.output import note, open_sink
 from lokal.cli.prompt_input import check_text
 from lokal.cli.watchers import Sampled, watcher
@@ -61,6 +62,7 @@ def execute(options: BatchOptions) -> int:
     """Open both ends, load, run, report; returns the exit code."""
     # What the user got wrong is said before anything is fetched or loaded.
     SamplingParams(**options.job.sampling)
+    check_end(options.job.grammar, options.job.sampling)
     options.load.check()
     if options.job.seed is not None:
         check_seed(options.job.seed)
