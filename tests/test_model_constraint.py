@@ -109,11 +109,10 @@ def test_an_answer_cut_at_the_limit_is_an_error_unless_it_matches(model: Model) 
 
 
 def test_a_stop_text_that_cuts_it_is_an_error(model: Model) -> None:
-    """Half an answer is none."""
-    with pytest.raises(IncompleteError, match="ended before"):
-        model.generate("hello", grammar=Grammar("regex", "x;y"), stop=(";",))
-    done = model.generate("hello", grammar=Grammar("regex", "x(;y)?"), stop=("y",))
-    assert done.text in {"x", "x;"}
+    """Half an answer is none, even if it was whole before the stop text was taken off."""
+    for stop in (";", "y"):
+        with pytest.raises(IncompleteError, match="ended before"):
+            model.generate("hello", grammar=Grammar("regex", "x;y"), stop=(stop,))
 
 
 def test_repetition_is_weighed_and_still_allowed(model: Model) -> None:
