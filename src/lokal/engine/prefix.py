@@ -297,7 +297,10 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
         return 0
     if one[:size] == other[:size]:
         return size
-    return next(i for i in range(size) if one[i] != other[i])
+    for index in range(size):
+        if one[index] != other[index]:
+            break
+    return index
 
 
 def _insist(holds: bool, what: str) -> None:
