@@ -218,6 +218,27 @@ def test_whitespace_is_bounded(compiler: Compiler, vocabulary: Vocabulary) -> No
     assert len(seen) > 1
 
 
+@pytest.mark.parametrize(
+    ("schema", "wrong"),
+    [
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, "0"),
+        ({"type": "number", "exclusiveMaximum": 0.0, "minimum": -0.5}, "-0"),
+        ({"allOf": [{"exclusiveMinimum": 0}, {"type": "number", "exclusiveMaximum": 1}]}, "0"),
+    ],
+)
+def test_zero_is_no_more_than_zero(
+    compiler: Compiler, vocabulary: Vocabulary, schema: dict[str, Any], wrong: str
+) -> None:
+    """llguidance alone lets it through."""
+    for seed in range(30):
+        text, complete = answer(
+            vocabulary, compiler.compile(schema_grammar(schema)).matcher(), seed, 30
+        )
+        assert text != wrong
+        if complete:
+            jsonschema.Draft202012Validator(schema).validate(json.loads(text))
+
+
 def test_the_empty_schema_is_any_json(compiler: Compiler, vocabulary: Vocabulary) -> None:
     """{} asks for a JSON value and nothing more."""
     made = compiler.compile(schema_grammar("{}"))
@@ -395,6 +416,7 @@ BAD_SCHEMAS = [
     ('{"format": "martian"}', "Unknown format: martian"),
     ('{"oneOf": [{"type": "number"}, {"type": "integer"}]}', "oneOf"),
     ('{"enum": []}', "Unsatisfiable"),
+    ('{"type": "string", "pattern": "^aaa$", "maxLength": 2}', "contradict"),
     ('{"minimum": 3, "maximum": 2, "type": "number"}', "minimum (3) is greater than maximum (2)"),
     ('{"minLength": "x"}', "minLength"),
     ('{"x-guidance": {"lenient": true, "whitespace_flexible": true}, "not": {}}', "not supported"),

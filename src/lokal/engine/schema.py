@@ -85,6 +85,22 @@ def subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         ]
 
 
+def without_zero_bounds(text: str) -> str:
+    """The schema with its exclusive bounds moved away from zero by a billionth.
+
+    llguidance 1.9 lets the number 0 through where it must be greater than 0 and at most 1, and
+    -0 on the other side.
+    """
+    if '"exclusiveM' not in text:
+        return text
+    schema = json.loads(text)
+    for _, inner in subschemas(schema):
+        for key, bound in (("exclusiveMinimum", 1e-9), ("exclusiveMaximum", -1e-9)):
+            if inner.get(key) == 0 and inner[key] is not False:  # a flag, in draft 4
+                inner[key] = bound
+    return json.dumps(schema)
+
+
 def _escaped(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
