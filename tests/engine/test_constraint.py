@@ -145,7 +145,12 @@ scalars = st.one_of(
     st.builds(
         lambda values: {"enum": values},
         st.lists(
-            st.one_of(st.text(max_size=5), st.integers(), st.booleans(), st.none()),
+            st.one_of(
+                st.text(max_size=5),
+                st.integers(-(2**53), 2**53),
+                st.booleans(),
+                st.none(),
+            ),
             min_size=1,
             max_size=4,
         ),
@@ -416,6 +421,7 @@ BAD_SCHEMAS = [
     ('{"format": "martian"}', "Unknown format: martian"),
     ('{"oneOf": [{"type": "number"}, {"type": "integer"}]}', "oneOf"),
     ('{"enum": []}', "Unsatisfiable"),
+    ('{"enum": [1, 9007199254740993]}', "holds 9007199254740993"),
     ('{"type": "string", "pattern": "^aaa$", "maxLength": 2}', "contradict"),
     ('{"minimum": 3, "maximum": 2, "type": "number"}', "minimum (3) is greater than maximum (2)"),
     ('{"minLength": "x"}', "minLength"),
