@@ -145,7 +145,12 @@ scalars = st.one_of(
     st.builds(
         lambda values: {"enum": values},
         st.lists(
-            st.one_of(st.text(max_size=5), st.integers(), st.booleans(), st.none()),
+            st.one_of(
+                st.text(max_size=5),
+                st.integers(-(2**53), 2**53),
+                st.booleans(),
+                st.none(),
+            ),
             min_size=1,
             max_size=4,
         ),
@@ -216,6 +221,27 @@ def test_whitespace_is_bounded(compiler: Compiler, vocabulary: Vocabulary) -> No
         for one, two, three in itertools.product(["", " "], repeat=3)
     }
     assert len(seen) > 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "wrong"),
+    [
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}, "0"),
+        ({"type": "number", "exclusiveMaximum": 0.0, "minimum": -0.5}, "-0"),
+        ({"allOf": [{"exclusiveMinimum": 0}, {"type": "number", "exclusiveMaximum": 1}]}, "0"),
+    ],
+)
+def test_zero_is_no_more_than_zero(
+    compiler: Compiler, vocabulary: Vocabulary, schema: dict[str, Any], wrong: str
+) -> None:
+    """llguidance alone lets it through."""
+    for seed in range(30):
+        text, complete = answer(
+            vocabulary, compiler.compile(schema_grammar(schema)).matcher(), seed, 30
+        )
+        assert text != wrong
+        if complete:
+            jsonschema.Draft202012Validator(schema).validate(json.loads(text))
 
 
 def test_the_empty_schema_is_any_json(compiler: Compiler, vocabulary: Vocabulary) -> None:
@@ -395,6 +421,8 @@ BAD_SCHEMAS = [
     ('{"format": "martian"}', "Unknown format: martian"),
     ('{"oneOf": [{"type": "number"}, {"type": "integer"}]}', "oneOf"),
     ('{"enum": []}', "Unsatisfiable"),
+    ('{"enum": [1, 9007199254740993]}', "holds 9007199254740993"),
+    ('{"type": "string", "pattern": "^aaa$", "maxLength": 2}', "contradict"),
     ('{"minimum": 3, "maximum": 2, "type": "number"}', "minimum (3) is greater than maximum (2)"),
     ('{"minLength": "x"}', "minLength"),
     ('{"x-guidance": {"lenient": true, "whitespace_flexible": true}, "not": {}}', "not supported"),
