@@ -175,9 +175,19 @@ def mark(line: bytes) -> bytes:
 
 
 def _is_torn(line: bytes) -> bool:
-    """Whether a broken last line is the beginning of a row, or what a crash leaves of one."""
+    """Whether a bad last line is the beginning of a row, or what a crash of the machine leaves.
+
+    A line that is JSON to its end is not torn, it is somebody else's; but for a row that lacks
+    nothing but its newline.
+    """
     line = line.strip(b"\0\n")
-    return line[: len(STARTS)] == STARTS[: len(line)]
+    if line[: len(STARTS)] != STARTS[: len(line)]:
+        return False
+    try:
+        json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return True
+    return Result.parse(line + b"\n") is not None
 
 
 def _same(
