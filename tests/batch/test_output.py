@@ -227,6 +227,7 @@ def test_a_restart_forgets_everything(path: Path) -> None:
         (b'{"id": 1, "prompt": "hello"}\n', "line 1 of"),
         (b'{"id": 1, "prompt": "hello"}', "line 1 of"),
         (line(ROWS[0], 0) + b"broken\n" + line(ROWS[1], 1), "line 2 of"),
+        (line(ROWS[0], 0) + line(ROWS[1], 1)[:50] + b"\n" + line(ROWS[2], 2), "line 2 of"),
         (line(ROWS[0], 0) + b"my notes", "line 2 of"),
         (line(ROWS[0], 0) + b"[" * 100_000 + b"\n" + line(ROWS[1], 1), "line 2 of"),
         (line(ROWS[0], 0, input_hash="xyz"), "line 1 of"),
@@ -411,22 +412,20 @@ def test_a_real_limit_leaves_a_file_that_a_later_run_continues(path: Path) -> No
 def test_the_side_file_does_not_grow_with_the_output(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows may finish so that always some of them wait."""
+    """Of many under way, some are always finished before those that began earlier."""
     monkeypatch.setattr(journal, "SLACK", 2000)
-    largest = 0
+    sizes = []
+
+    def look(_: bytes) -> None:
+        sizes.append(side(path).stat().st_size)
+
+    rows = [Row(n, "x" * (n % 7)) for n in range(1000)]
     with opened(path) as output:
         output.begin()
-        waiting = output.ticket(), line(ROWS[0], 0)
-        for n in range(1, 500):
-            output.put(output.ticket(), line(ROWS[1], n))  # finished before the one before it
-            ticket = output.ticket()
-            output.put(*waiting)
-            waiting = ticket, line(ROWS[0], n)
-            output.put(output.ticket(), line(ROWS[2], n))
-            largest = max(largest, side(path).stat().st_size)
-        output.put(*waiting)
-    assert len(lines(path)) == 3 * 499 + 1
-    assert largest < 10_000 < path.stat().st_size
+        finish(output, rows, random.Random(1), put=look, parallel=16)
+    assert order(path) == list(range(1000))
+    assert sizes[50:-50].count(0) < 10, "they did wait"
+    assert max(sizes) < 20_000 < path.stat().st_size
 
 
 @pytest.mark.parametrize(("rows", "failed"), [(100_000, False), (20_000, True)])
