@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from result_lines import Row, line
 
-from lokal.batch.earlier import Ledger, Result
+from lokal.batch.earlier import IN_FILE, Ledger, Result
 
 
 def ledger(*rows: tuple[int, Row]) -> Ledger:
@@ -42,6 +42,16 @@ def test_a_result_counts_once() -> None:
     assert place(found, 2, Row("a", "x")) == 200
     assert place(found, 3, Row("a", "x")) == 0
     assert place(found, 4, Row("a", "x")) is None
+
+
+def test_of_twins_the_one_in_the_file_goes_first() -> None:
+    """Wherever they were in the input, what is in the file came before what is beside it."""
+    found = ledger((2, Row("a", "x")))
+    result = Result.parse(line(Row("a", "x"), 5))
+    assert result is not None
+    found.add(result, IN_FILE)
+    assert place(found, 2, Row("a", "x")) == IN_FILE
+    assert place(found, 5, Row("a", "x")) == 200
 
 
 def test_ids_of_different_types_are_different() -> None:

@@ -23,7 +23,8 @@ from lokal.batch import journal
 from lokal.batch.output import OutputOptions, open_output
 
 ids = st.one_of(st.none(), st.sampled_from(["a", "b", "1", 1, "#0"]), st.integers(10, 99))
-inputs = st.lists(st.builds(Row, ids, st.sampled_from("xyz")), max_size=12)
+twins = st.builds(Row, st.sampled_from([None, "a"]), st.sampled_from("xxy"))
+inputs = st.lists(st.builds(Row, ids, st.sampled_from("xyz")) | twins, max_size=12)
 lives = st.lists(st.tuples(st.integers(0, 40), st.floats(0, 1)), max_size=6)
 
 
