@@ -233,3 +233,14 @@ def test_what_is_wrong_with_the_input_comes_out_after_the_rows_before() -> None:
     with pytest.raises(UsageError, match="cannot read it"):
         feed.get(wait=True)
     assert feed.get(wait=True) is None
+
+
+def test_ctrl_c_that_ends_the_input_too_is_no_end_of_it() -> None:
+    """In a pipeline everybody gets it, and whoever writes the rows may be the first to go."""
+
+    def check() -> None:
+        raise KeyboardInterrupt
+
+    feed = Feed(iter(()), check)
+    with pytest.raises(KeyboardInterrupt):
+        feed.get(wait=True)
