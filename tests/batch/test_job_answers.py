@@ -10,10 +10,26 @@ import pytest
 import lokal
 from lokal.model import Model
 
-ANIMALS = ["fox", "wombat", "heron", "bear", "cat", "owl"]
+ANIMALS = [
+    "fox",
+    "wombat",
+    "heron",
+    "bear",
+    "cat",
+    "owl",
+    "dog",
+    "mouse",
+    "whale",
+    "crab",
+    "lion",
+    "snake",
+    "frog",
+    "bee",
+    "horse",
+]
 ASKED = ["Tell me a story about a {}.", "What does a {} eat?", "Why is the {} sad?", "{}"]
 PROMPTS = [asked.format(animal) for asked in ASKED for animal in ANIMALS]
-GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 30}
+GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 16}
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +57,9 @@ def test_one_at_a_time_drawn_answers_are_the_same_too(single: Model) -> None:
 
 def test_side_by_side_nearly_all_are_the_same(alone: list[str]) -> None:
     """Not all: how many tokens are computed together decides in which order floating-point numbers
-    are added, so that logits differ in their last bits; where two tokens are about as likely, the
-    other one wins, and the answer goes on from there.
+    are added, so that logits differ a little, and a little more where activations are rounded to
+    eight bits as here; where two tokens are about as likely, the other one wins, and the answer
+    goes on from there.
     """
     with lokal.load("tiny", threads=1, parallel=16) as model:
         answers = [answer.text for answer in model.batch(PROMPTS, **GREEDY)]
