@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
@@ -85,6 +86,8 @@ class Job:
         self._watcher = watcher or Watcher()
         self._format: PromptFormat = model.format(raw=options.raw)
         self._under_way: dict[str, tuple[Row, int]] = {}
+        self._window: deque[int] = deque()  # tickets from the oldest unfinished one on
+        self._unfinished: set[int] = set()
 
     def run(self, rows: Iterable[Row]) -> None:
         """Finish every row.
@@ -98,7 +101,7 @@ class Job:
         feed = Feed(rows, self._model.check_interrupt)
 
         def take(idle: bool) -> Request | None:
-            while len(self._under_way) + self._output.waiting < WINDOW:
+            while self._has_room():
                 row = feed.get(wait=idle)
                 if row is None:
                     return None
@@ -110,6 +113,13 @@ class Job:
         for request, answer in self._model.answers(take):
             self._finish(*self._under_way.pop(request.id), answer)
 
+    def _has_room(self) -> bool:
+        """Whether another row may begin; rows that wait since an earlier run do not count."""
+        window = self._window
+        while window and window[0] not in self._unfinished:
+            window.popleft()
+        return len(window) < WINDOW or not self._output.waiting
+
     def _begin(self, row: Row) -> Request | None:
         """The request of a row; None if there is nothing to compute for it."""
         self.counts.taken += 1
@@ -119,6 +129,8 @@ class Job:
             self._watcher.skip(self.counts)
             return None
         ticket = self._output.ticket()
+        self._window.append(ticket)
+        self._unfinished.add(ticket)
         try:
             request = self._request(row)
         except LokalError as error:
@@ -145,6 +157,7 @@ class Job:
             located = type(error)(f"line {row.line}: {error.message}", hint=error.hint)
             answer = answer._replace(error=located)
         self._output.put(ticket, self._line(row, answer))
+        self._unfinished.remove(ticket)
         counts = self.counts
         counts.done += 1
         counts.failed += answer.error is not None

@@ -21,7 +21,7 @@ from lokal.batch.sample import sample
 from lokal.cli.grammar_options import check_end
 from lokal.cli.output import note, open_sink
 from lokal.cli.prompt_input import check_text
-from lokal.cli.watchers import Sampled, watcher
+from lokal.cli.watchers import Sampled, number, watcher
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import native_log
 from lokal.engine.request import SamplingParams, check_seed
@@ -51,6 +51,12 @@ class BatchOptions(NamedTuple):
     quiet: bool
     verbose: int
     offline: bool
+
+    @property
+    def continues(self) -> bool:
+        """Whether a later run can go on where this one ends."""
+        to_file = self.output not in (None, "-") and self.sample is None
+        return to_file and self.writing.resumable
 
     def say(self, text: str) -> None:
         """A line for people, unless they want none."""
@@ -151,7 +157,12 @@ def _run(
         # Ctrl-C waits for a place where no row is half written.
         with interrupt.listening(), eyes:
             output.begin()
-            job.run(rows)
+            try:
+                job.run(rows)
+            except KeyboardInterrupt:
+                if options.continues:
+                    options.say("note: stopped; the same command goes on from here")
+                raise
     return _report(options, job, output)
 
 
@@ -185,16 +196,20 @@ def _report(options: BatchOptions, job: Job, output: Output) -> int:
     counts = job.counts
     if output.changed:
         options.say(
-            f"note: {output.changed} rows have changed since they were done;"
-            " they stay as they are, --restart does them again"
+            f"note: the input has changed in {number(output.changed)} that an earlier run did;"
+            " their answers stay, --restart begins anew"
         )
     if counts.cut:
-        options.say(f"note: {counts.cut} answers were cut at the token limit or the context's end")
+        cut = "1 answer was" if counts.cut == 1 else f"{counts.cut} answers were"
+        options.say(f"note: {cut} cut at the token limit or the context's end")
     failed = counts.failed + output.earlier.failed
     if not failed:
         return 0
-    retry = "; --retry-errors tries them again" if options.output else ""
-    raise BatchError(
-        f"{failed} of {counts.done + output.earlier.rows} rows failed",
-        hint=f"their lines say why{retry}",
-    )
+    if options.sample is not None:
+        hint = "what was wrong stands with each of them"
+    elif options.job.text:
+        hint = "without --text their lines say why"
+    else:
+        retry = "; --retry-errors tries them again" if options.continues else ""
+        hint = f"their lines say why{retry}"
+    raise BatchError(f"{failed} of {number(counts.done + output.earlier.rows)} failed", hint=hint)
