@@ -19,7 +19,7 @@ from lokal.batch.output import Output, OutputOptions, Stream, open_output
 from lokal.batch.rows import ReadOptions, Row, read
 from lokal.batch.sample import sample
 from lokal.cli.grammar_options import check_end
-from lokal.cli.output import note, open_sink
+from lokal.cli.output import ReaderGone, note, open_sink
 from lokal.cli.prompt_input import check_text
 from lokal.cli.watchers import Sampled, number, watcher
 from lokal.engine.interrupt import Interrupt
@@ -90,7 +90,8 @@ def execute(options: BatchOptions) -> int:
                     f"note: {weights.name} has no chat template, it completes texts as they are"
                 )
             with native_log(note) if options.verbose > 1 else contextlib.nullcontext():
-                return _run(options, weights, surroundings, rows, output, stream)
+                job = _run(options, weights, surroundings, rows, output, stream)
+    return _report(options, job, output)
 
 
 def _progress(surroundings: Settings) -> Progress:
@@ -128,7 +129,10 @@ def _output(options: BatchOptions, stream: BinaryIO) -> Iterator[Output]:
             yield out
     else:
         with open_output(options.output, options.writing, os.fstat(stream.fileno())) as out:
-            yield out
+            try:
+                yield out
+            except BrokenPipeError:  # a named pipe
+                raise ReaderGone from None
 
 
 def _run(
@@ -138,7 +142,7 @@ def _run(
     rows: Iterable[Row],
     output: Output,
     stream: BinaryIO,
-) -> int:
+) -> Job:
     interrupt = Interrupt()
     with Model(weights, options.load, interrupt) as model:
         if model.context.note:
@@ -163,7 +167,7 @@ def _run(
                 if options.continues:
                     options.say("note: stopped; the same command goes on from here")
                 raise
-    return _report(options, job, output)
+    return job
 
 
 def _made(options: BatchOptions, model: Model, surroundings: Settings) -> Made:
