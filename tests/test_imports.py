@@ -19,13 +19,15 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # lokal/__init__.py.
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
-    | {"loading", "batch", "result"}
+    | {"loading", "batch", "result", "completion", "conversation"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
-    "": {"model", "loading", "weights", "settings"},
-    "batch": {"result", "model", "engine", "settings", "errors"},
-    "result": {"model"},
-    "model": {"loading", "weights", "engine", "errors"},
+    "": {"model", "completion", "loading", "weights", "settings"},
+    "batch": {"result", "model", "completion", "engine", "settings", "errors"},
+    "result": {"completion"},
+    "model": {"completion", "conversation", "loading", "weights", "engine", "errors"},
+    "completion": {"engine", "errors"},
+    "conversation": {"engine", "errors"},
     "loading": {"weights", "engine", "hardware", "errors"},
     "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}
     | {"preflight"},

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 
 import lokal
 from lokal.catalog.entry import Entry, License, Origin, Sampling
+from lokal.conversation import conversation
 from lokal.engine.request import FinishReason, SamplingParams
 from lokal.errors import ContextError, LoadError, ModelNameError, UsageError
 from lokal.gguf import check
 from lokal.loading import LoadOptions
-from lokal.model import Model, conversation, fingerprint
+from lokal.model import Model, fingerprint
 from lokal.weights import Weights
 
 FIXED: dict[str, Any] = {"seed": 7, "max_tokens": 10, "ignore_eos": True}

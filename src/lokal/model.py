@@ -6,8 +6,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from lokal.completion import Completion, completion, failed
+from lokal.conversation import conversation
 from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
@@ -18,11 +20,8 @@ from lokal.engine.request import (
     MAX_SEED,
     Event,
     FinishEvent,
-    FinishReason,
     Request,
     SamplingParams,
-    Timings,
-    Usage,
     check_seed,
 )
 from lokal.engine.scheduler import Scheduler
@@ -36,19 +35,6 @@ if TYPE_CHECKING:
 AHEAD = 8  # answers per sequence that may wait for an earlier one
 
 Take = Callable[[bool], Request | None]
-
-
-class Completion(NamedTuple):
-    """A finished answer; one that failed says why in `error`."""
-
-    text: str
-    finish_reason: FinishReason
-    usage: Usage
-    timings: Timings
-    seed: int
-    reasoning: str | None = None
-    """What the model thought before a constrained answer, if it did."""
-    error: LokalError | None = None
 
 
 class Model:
@@ -349,52 +335,6 @@ class Model:
         built = self.format(raw=raw).build(conversation(prompt, system))
         request = new_request(built, self.sampling(**sampling), seed)
         return self.constrain(request, grammar, built) if grammar else request
-
-
-def completion(request: Request, events: Iterable[Event]) -> Completion:
-    """The answer that all the events of a request make."""
-    text = reasoning = ""
-    for event in events:
-        if isinstance(event, FinishEvent):
-            end = event
-        elif event.reasoning:
-            reasoning += event.text
-        else:
-            text += event.text
-    return Completion(
-        printable(text),
-        end.reason,
-        end.usage,
-        end.timings,
-        request.seed,
-        printable(reasoning) or None,
-        end.error,
-    )
-
-
-def failed(error: LokalError) -> Completion:
-    """What comes of a prompt that cannot be answered."""
-    return Completion("", FinishReason.ERROR, Usage(0, 0), Timings(0, 0), 0, None, error)
-
-
-def conversation(prompt: str | Sequence[Message], system: str | None = None) -> list[Message]:
-    """Messages out of what the user gave.
-
-    Raises:
-        UsageError: there are none, or one of them has no role or no text.
-    """
-    turns: list[Message] = (
-        [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    )
-    if not turns:
-        raise UsageError("a conversation without messages", hint="give at least one")
-    for number, turn in enumerate(turns, 1):
-        for key in ("role", "content"):
-            if not isinstance(turn, Mapping) or not isinstance(turn.get(key), str):
-                raise UsageError(
-                    f"message {number} has no {key}", hint="give each a role and a content, as text"
-                )
-    return [{"role": "system", "content": system}, *turns] if system else turns
 
 
 def new_request(prompt: Prompt, params: SamplingParams, seed: int | None) -> Request:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from lokal.model import Completion
+from lokal.completion import Completion
 
 
 class Origin(NamedTuple):

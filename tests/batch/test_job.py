@@ -16,8 +16,9 @@ from lokal.batch.feed import AHEAD, Feed
 from lokal.batch.job import Counts, Job, JobOptions, Watcher, escaped
 from lokal.batch.output import Output, OutputOptions, Stream, open_output
 from lokal.batch.rows import Row, read
+from lokal.completion import Completion
 from lokal.errors import BatchError, UsageError
-from lokal.model import Completion, Model
+from lokal.model import Model
 from lokal.result import Origin
 
 ORIGIN = Origin("tiny", "sha256:0", "f", 0.0)

@@ -8,8 +8,8 @@ from lokal.batch.job import Counts
 from lokal.batch.rows import Row
 from lokal.cli import watchers
 from lokal.cli.watchers import LineWatcher
+from lokal.completion import failed
 from lokal.errors import UsageError
-from lokal.model import failed
 
 ROW = Row(0, 1, None)
 FAILED = failed(UsageError("wrong", hint="right"))

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, Self
 from lokal.batch.feed import Feed
 from lokal.batch.output import Output
 from lokal.batch.rows import Row
+from lokal.completion import Completion, failed
 from lokal.engine.constraint import Grammar
 from lokal.engine.prompt import PromptFormat
 from lokal.engine.request import FinishReason, Request
 from lokal.errors import BatchError, LokalError
-from lokal.model import Completion, Model, failed, new_request
+from lokal.model import Model, new_request
 from lokal.result import Origin, as_dict
 
 # Rows between the oldest one that is not finished and the newest; they bound what has to wait.

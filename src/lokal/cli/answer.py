@@ -19,6 +19,8 @@ from lokal.cli.output import (
     write_json,
 )
 from lokal.cli.prompt_input import PromptSource, check_text
+from lokal.completion import Completion, completion
+from lokal.conversation import conversation
 from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
 from lokal.engine.interrupt import Interrupt
@@ -36,14 +38,7 @@ from lokal.engine.request import (
 from lokal.engine.scheduler import check_length
 from lokal.errors import LengthError, UsageError
 from lokal.loading import LoadOptions, choose_context
-from lokal.model import (
-    Completion,
-    Model,
-    completion,
-    conversation,
-    fingerprint,
-    new_request,
-)
+from lokal.model import Model, fingerprint, new_request
 from lokal.result import Origin, as_dict
 from lokal.settings import Settings, expand
 from lokal.weights import Weights, find, local_path, obtain

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lokal.batch.job import Counts, Watcher
 from lokal.batch.rows import Row
 from lokal.cli.output import duration, note, visible
-from lokal.model import Completion
+from lokal.completion import Completion
 from lokal.settings import Settings
 
 if TYPE_CHECKING:

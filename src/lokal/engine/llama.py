@@ -277,6 +277,8 @@ class LlamaContext:
                 self._check_logits(row)
                 self._samplers[sequence] = self._new_sampler(sequence)
         if self._pool and len(rows) * self._vocabulary.n_tokens > WORTH_THREADS:
+            # The first look at the logits puts their rows in order, which is no work for two.
+            self._lib.llama_get_logits_ith(self._native, rows[0][1])
             return list(self._pool.map(self._next, rows))
         return [self._next(row) for row in rows]
 
