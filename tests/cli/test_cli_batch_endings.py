@@ -134,6 +134,18 @@ def test_ctrl_c_before_the_first_row(llm: Llm) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_ctrl_c_while_it_loads(llm: Llm, many: Path) -> None:
+    """Also where llama.cpp is about to say something, and no exception gets through it."""
+    with llm.start("batch", "tiny", many, *SHORT, "-vv", stdout=subprocess.DEVNULL) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if line.startswith(b"llama_context: constructing"):
+                break
+        result = interrupt(process)
+    assert result.code == 130
+    assert "Traceback" not in result.stderr
+
+
 def test_ctrl_c_at_a_terminal(llm: Llm, many: Path) -> None:
     """The whole process group gets it; finished rows are there, and each is whole."""
     target = llm.home / "out"

@@ -155,7 +155,11 @@ def _run(
     stream: BinaryIO,
 ) -> int:
     interrupt = Interrupt()
-    with Model(weights, options.load, interrupt) as model:
+    # An exception in llama.cpp's log callback would be lost, and with it a Ctrl-C while it loads.
+    with interrupt.listening():
+        model = Model(weights, options.load, interrupt)
+    with model:
+        interrupt.check()
         if model.context.note:
             options.say(f"note: {model.context.note}")
         if options.verbose:
