@@ -62,6 +62,15 @@ def test_a_row_comes_out_before_the_next_one_goes_in(llm: Llm) -> None:
         assert finish(process).code == 0
 
 
+def test_a_silent_pipe_is_told(llm: Llm) -> None:
+    """Nobody stares at a hang; what comes then is answered."""
+    with llm.start("batch", "tiny", *SHORT, stdin=subprocess.PIPE) as process:
+        assert process.stderr
+        assert process.stderr.readline() == b"note: waiting for rows from standard input\n"
+        write(process, b"A fox\n")
+        assert read_line(process)["index"] == 0
+
+
 def test_batches_make_a_pipeline(llm: Llm) -> None:
     """What one of them writes the next one reads, row by row."""
     script = """
@@ -122,6 +131,18 @@ def test_ctrl_c_before_the_first_row(llm: Llm) -> None:
                 break
         result = interrupt(process)
     assert (result.code, result.stdout) == (130, b"")
+    assert "Traceback" not in result.stderr
+
+
+def test_ctrl_c_while_it_loads(llm: Llm, many: Path) -> None:
+    """Also where llama.cpp is about to say something, and no exception gets through it."""
+    with llm.start("batch", "tiny", many, *SHORT, "-vv", stdout=subprocess.DEVNULL) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if line.startswith(b"llama_context: constructing"):
+                break
+        result = interrupt(process)
+    assert result.code == 130
     assert "Traceback" not in result.stderr
 
 

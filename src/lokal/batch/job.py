@@ -170,7 +170,7 @@ class Job:
         limit = self._options.max_errors
         if limit is not None and counts.failed > limit:
             raise BatchError(
-                f"{counts.failed} rows failed, more than --max-errors {limit} allows",
+                f"more rows failed than --max-errors {limit} allows",
                 hint=f"the last one: {answer.error}; without it every row is tried",
             )
 

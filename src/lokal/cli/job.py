@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice
+from threading import Timer
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from lokal import settings
@@ -20,7 +21,7 @@ from lokal.batch.rows import ReadOptions, Row, read
 from lokal.batch.sample import sample
 from lokal.cli.grammar_options import check_end
 from lokal.cli.output import ReaderGone, note, open_sink
-from lokal.cli.prompt_input import check_text
+from lokal.cli.prompt_input import SILENCE, check_text
 from lokal.cli.watchers import Sampled, number, watcher
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import native_log
@@ -79,7 +80,10 @@ def execute(options: BatchOptions) -> int:
     surroundings = settings.load(offline=options.offline)
     source = find(options.model, surroundings)
     with _input(options.input) as (stream, name):
-        rows: Iterable[Row] = islice(read(stream, name, options.reading), options.limit)
+        rows: Iterable[Row] = read(stream, name, options.reading)
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode) and not stream.isatty():
+            rows = _awaited(rows, name, options)
+        rows = islice(rows, options.limit)
         if options.sample is not None:
             rows = sample(rows, options.sample)
         with _output(options, stream) as output:
@@ -120,6 +124,19 @@ def _input(path: str | None) -> Iterator[tuple[BinaryIO, str]]:
         yield file, path
 
 
+def _awaited(rows: Iterable[Row], name: str, options: BatchOptions) -> Iterator[Row]:
+    """Rows of a pipe; where the first one is a while in coming, nobody is to stare at a hang."""
+    notice = Timer(SILENCE, options.say, [f"note: waiting for rows from {name}"])
+    notice.daemon = True
+    notice.start()
+    try:
+        for row in rows:
+            notice.cancel()
+            yield row
+    finally:
+        notice.cancel()
+
+
 @contextlib.contextmanager
 def _output(options: BatchOptions, stream: BinaryIO) -> Iterator[Output]:
     if options.sample is not None:
@@ -144,7 +161,11 @@ def _run(
     stream: BinaryIO,
 ) -> Job:
     interrupt = Interrupt()
-    with Model(weights, options.load, interrupt) as model:
+    # An exception in llama.cpp's log callback would be lost, and with it a Ctrl-C while it loads.
+    with interrupt.listening():
+        model = Model(weights, options.load, interrupt)
+    with model:
+        interrupt.check()
         if model.context.note:
             options.say(f"note: {model.context.note}")
         if options.verbose:

@@ -193,6 +193,7 @@ class LlamaContext:
 
     Raises:
         SpaceError: no memory for the context.
+        KeyboardInterrupt: Ctrl-C came while it was made.
     """
 
     def __init__(
@@ -209,7 +210,12 @@ class LlamaContext:
         params.kv_unified = shape.n_slots > 1  # a prefix can be copied within one stream only
         params.n_threads = params.n_threads_batch = n_threads
         self._log.clear()
-        self._native = self._lib.llama_init_from_model(model.native, params)
+        # An exception in the log's callback would be lost, and Ctrl-C with it.
+        with interrupt.listening():
+            self._native = self._lib.llama_init_from_model(model.native, params)
+        if interrupt.requested and self._native:
+            self._lib.llama_free(self._native)
+        interrupt.check()
         if not self._native:
             raise SpaceError(
                 f"cannot make a context of {shape.n_cells} tokens: {self._log.last_words()}",
