@@ -19,13 +19,15 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # lokal/__init__.py.
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
-    | {"loading", "batch", "result", "completion", "conversation"}
+    | {"loading", "batch", "result", "completion", "conversation", "side_by_side"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "completion", "loading", "weights", "settings"},
     "batch": {"result", "model", "completion", "engine", "settings", "errors"},
-    "result": {"completion"},
-    "model": {"completion", "conversation", "loading", "weights", "engine", "errors"},
+    "result": {"completion", "engine"},
+    "model": {"side_by_side", "completion", "conversation", "loading", "weights"}
+    | {"engine", "errors"},
+    "side_by_side": {"completion", "engine", "errors"},
     "completion": {"engine", "errors"},
     "conversation": {"engine", "errors"},
     "loading": {"weights", "engine", "hardware", "errors"},

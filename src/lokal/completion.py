@@ -17,7 +17,7 @@ class Completion(NamedTuple):
     finish_reason: FinishReason
     usage: Usage
     timings: Timings
-    seed: int
+    seed: int | None
     reasoning: str | None = None
     """What the model thought before a constrained answer, if it did."""
     error: LokalError | None = None
@@ -44,6 +44,6 @@ def completion(request: Request, events: Iterable[Event]) -> Completion:
     )
 
 
-def failed(error: LokalError) -> Completion:
+def failed(error: LokalError, seed: int | None = None) -> Completion:
     """What comes of a prompt that cannot be answered."""
-    return Completion("", FinishReason.ERROR, Usage(0, 0), Timings(0, 0), 0, None, error)
+    return Completion("", FinishReason.ERROR, Usage(0, 0), Timings(0, 0), seed, None, error)

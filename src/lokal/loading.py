@@ -93,7 +93,8 @@ def choose_shape(weights: Weights, n_ctx: int, n_parallel: int, *, shares: bool)
         return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH)
     n_cells = sizing.cells(weights.header, n_ctx, n_parallel, available_bytes())
     n_slots = n_parallel + SPARE_SLOTS if shares else n_parallel
-    return Shape(n_parallel, n_slots, n_ctx, n_cells, BATCH_TOKENS, shares)
+    # llama.cpp aborts where a cache has fewer cells than sequences.
+    return Shape(n_parallel, n_slots, n_ctx, max(n_cells, n_slots), BATCH_TOKENS, shares)
 
 
 def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:

@@ -364,3 +364,14 @@ def test_the_environment_and_the_configuration_count(llm: Llm) -> None:
     assert length("-n", "2", LOKAL_MAX_TOKENS="3") == 2
     result = llm.run("batch", "tiny", stdin=data, env={"LOKAL_PARALLEL": "many"})
     assert_error(result, 2, "--parallel many")
+
+
+def test_a_row_is_a_run(llm: Llm) -> None:
+    """The same settings have the same fingerprint; a row has the keys of a run, and its own."""
+    options = ("--temp", "0", "-n", "3", "-s", "Be brief.", "-c", "256", "--regex", "[a-z]+")
+    single = llm.run("run", "tiny", "A fox", *options, "--json").json
+    row = llm.run("batch", "tiny", *options, "-j", "1", "-q", stdin=b"A fox\n").json
+    assert row.keys() - single.keys() == {"id", "index", "input_hash"}
+    assert single.keys() <= row.keys()
+    for key in ("fingerprint", "weights", "text", "finish_reason", "usage", "model"):
+        assert row[key] == single[key]

@@ -123,6 +123,18 @@ def test_ctrl_c_while_the_pipe_is_silent(llm: Llm) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_ctrl_c_while_a_named_pipe_is_silent(llm: Llm) -> None:
+    """Its reader holds the file, and nobody waits for it."""
+    fifo = llm.home / "fifo"
+    os.mkfifo(fifo)
+    with llm.start("batch", "tiny", fifo, *SHORT) as process, fifo.open("wb") as writer:
+        writer.write(b"A fox\n")
+        writer.flush()
+        read_line(process)
+        result = interrupt(process)
+    assert (result.code, result.stdout) == (130, b"")
+
+
 def test_ctrl_c_before_the_first_row(llm: Llm) -> None:
     with llm.start("batch", "tiny", "-vv", stdin=subprocess.PIPE) as process:
         assert process.stderr

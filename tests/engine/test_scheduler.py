@@ -58,13 +58,16 @@ def alone(request: Request) -> tuple[str, FinishReason, int]:
 
 
 class Watched(FakeBackend):
-    """Sees every plan."""
+    """Sees every plan of its scheduler."""
+
+    scheduler: Scheduler
 
     def decode(self, plan: Plan) -> list[int]:
-        # Decoding goes first, and no prompt gets a place that a decoding sequence wants.
-        begun = [chunk for chunk in plan.chunks if chunk.sequence.first_token_at is not None]
-        prompts = [len(chunk.tokens) > 1 for chunk in begun]
-        assert prompts == sorted(prompts)
+        # Decoding goes first: no prompt gets a place that a decoding sequence wants.
+        planned = [chunk.sequence for chunk in plan.chunks]
+        decoding = [s for s in self.scheduler._running if s.n_pending == 1]
+        if not all(sequence in planned for sequence in decoding):
+            assert all(sequence in decoding for sequence in planned)
         for chunk in plan.chunks:
             everything = chunk.sequence.tokens
             assert everything[chunk.start : chunk.start + len(chunk.tokens)] == chunk.tokens
@@ -103,7 +106,7 @@ def test_whatever_happens_every_answer_is_as_if_it_were_alone(
     Whatever they share, however little room there is, and whichever batches fail.
     """
     backend = Watched(room)
-    scheduler = Scheduler(Bytes(), room)
+    scheduler = backend.scheduler = Scheduler(Bytes(), room)
     running = Engine(backend, scheduler)
     requests: dict[str, Request] = {}
     events: list[Event] = []
@@ -321,3 +324,36 @@ def test_no_slot_is_answered_with_something_smaller() -> None:
         list(running.stream(say("never")))
     backend.failures.clear()
     assert text_of(running.stream(say("fine"))) == "fine"
+
+
+def test_a_cache_that_refuses_long_prompts_is_given_short_chunks() -> None:
+    """For as long as it takes: one chunk that fits does not make the next one longer."""
+
+    class Narrow(FakeBackend):
+        def decode(self, plan: Plan) -> list[int]:
+            if plan.n_tokens > 4:
+                self.failures = [NoSlotError("no", hint="no")]
+            return super().decode(plan)
+
+    for share in (False, True):
+        room = shape(2, n_ctx=64, n_batch=32, n_spare=share, share=share)
+        backend = Narrow(room)
+        running = Engine(backend, Scheduler(Bytes(), room))
+        running.add(request("a", n_prompt=30, max_tokens=2))
+        for _ in range(100):
+            if running.scheduler.has_work:
+                running.step()
+        assert not running.scheduler.has_work
+
+
+def test_those_that_a_failure_stops_keep_their_order() -> None:
+    """The oldest goes on first."""
+    running, backend = engine(n_slots=3, n_batch=32)
+    for name in "abc":
+        running.add(request(name, max_tokens=4, ignore_eos=True))
+    for _ in range(3):
+        running.step()
+    backend.failures = [RuntimeError()]
+    with pytest.raises(RuntimeError):
+        running.step()
+    assert [c.sequence.request.id for c in running.scheduler.plan().chunks] == ["a", "b", "c"]

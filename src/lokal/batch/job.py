@@ -135,7 +135,8 @@ class Job:
         try:
             request = self._request(row)
         except LokalError as error:
-            self._finish(row, ticket, failed(error))
+            seed = self._options.seed if row.seed is None else row.seed
+            self._finish(row, ticket, failed(error, seed))
             return None
         self._under_way[request.id] = row, ticket
         return request

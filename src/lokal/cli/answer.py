@@ -38,8 +38,8 @@ from lokal.engine.request import (
 from lokal.engine.scheduler import check_length
 from lokal.errors import LengthError, UsageError
 from lokal.loading import LoadOptions, choose_context
-from lokal.model import Model, fingerprint, new_request
-from lokal.result import Origin, as_dict
+from lokal.model import Model, new_request
+from lokal.result import Origin, as_dict, fingerprint, settings_of
 from lokal.settings import Settings, expand
 from lokal.weights import Weights, find, local_path, obtain
 
@@ -208,15 +208,15 @@ def _stream(options: RunOptions, model: Model, request: Request, sink: Sink) -> 
 
 def _origin(options: RunOptions, model: Model, request: Request, surroundings: Settings) -> Origin:
     weights = model.weights
-    made_with = fingerprint(
+    made_with = settings_of(
         request.params,
-        template=None if options.raw else weights.template,
+        chat_template=None if options.raw else weights.template,
         system=options.system,
         ctx=options.load.ctx or weights.context_limit,
         grammar=options.grammar,
     )
     digest = f"sha256:{weights.sha256(surroundings)}"
-    return Origin(weights.name, digest, made_with, model.load_seconds)
+    return Origin(weights.name, digest, fingerprint(made_with), model.load_seconds)
 
 
 def _statistics(model: Model, answer: Completion) -> str:

@@ -8,7 +8,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from itertools import islice
 from threading import Timer
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
@@ -28,8 +27,8 @@ from lokal.engine.llama import native_log
 from lokal.engine.request import SamplingParams, check_seed
 from lokal.errors import BatchError, UsageError
 from lokal.loading import LoadOptions
-from lokal.model import Model, fingerprint
-from lokal.result import Origin
+from lokal.model import Model
+from lokal.result import Origin, fingerprint, settings_of
 from lokal.settings import Settings, expand
 from lokal.weights import Weights, find, obtain
 
@@ -120,8 +119,9 @@ def _input(path: str | None) -> Iterator[tuple[BinaryIO, str]]:
         raise UsageError(
             f"cannot read {path}: {error.strerror}", hint="check the name of the input"
         ) from None
-    with file:
-        yield file, path
+    yield file, path
+    # Not after a failure: the reading thread may be waiting in a pipe, and closing for that thread.
+    file.close()
 
 
 def _awaited(rows: Iterable[Row], name: str, options: BatchOptions) -> Iterator[Row]:
@@ -192,18 +192,18 @@ def _run(
 
 
 def _made(options: BatchOptions, model: Model, surroundings: Settings) -> Made:
-    job = options.job
-    shaping = {
-        "chat_template": None if job.raw else model.weights.template,
-        "template": options.reading.template,
-        "system": options.reading.system,
-        "ctx": options.load.ctx or model.weights.context_limit,
-        "grammar": job.grammar and list(job.grammar),
-    }
-    params = model.sampling(**job.sampling)
-    weights = f"sha256:{model.weights.sha256(surroundings)}"
-    made_with = {**asdict(params), **shaping}
-    return Made(model.weights.name, weights, fingerprint(params, **shaping), made_with)
+    job, weights = options.job, model.weights
+    made_with = settings_of(
+        model.sampling(**job.sampling),
+        chat_template=None if job.raw else weights.template,
+        system=options.reading.system,
+        ctx=options.load.ctx or weights.context_limit,
+        grammar=job.grammar,
+    )
+    if options.reading.template is not None:
+        made_with["template"] = options.reading.template
+    digest = f"sha256:{weights.sha256(surroundings)}"
+    return Made(weights.name, digest, fingerprint(made_with), made_with)
 
 
 def _watcher(options: BatchOptions, surroundings: Settings, stream: BinaryIO) -> Watcher:

@@ -73,8 +73,8 @@ class Plan:
     """The next batch, and what is to be done before it.
 
     `edits` of the KV cache come first, in order; `ended` sequences need no sampler any more. Both
-    are the scheduler's own lists: whoever does what they say takes it off, so that it is done once
-    even if the batch fails.
+    are the scheduler's own lists: whoever has done what they say takes it off, so that it is done
+    even if the batch fails. Doing it twice does no harm.
     """
 
     edits: list[Copy | Remove]
@@ -142,7 +142,6 @@ class Scheduler:
 
     def advance(self, plan: Plan, tokens: Iterable[int]) -> list[Event]:
         """Take the tokens sampled for a plan, in the order of its chunks that asked for one."""
-        self._limit = self.shape.n_batch
         sampled = iter(tokens)
         events: list[Event] = []
         for chunk in plan.chunks:
@@ -155,7 +154,7 @@ class Scheduler:
 
     def undo(self, plan: Plan) -> None:
         """A plan failed, perhaps half-way: nothing of it may stay in the native cache."""
-        for chunk in plan.chunks:
+        for chunk in reversed(plan.chunks):
             if chunk.start and not self.shape.share:
                 # A recurrent state cannot be taken back by some tokens.
                 self._preempt(chunk.sequence)
@@ -218,11 +217,12 @@ class Scheduler:
 
     def _is_on_its_way(self, sequence: Sequence, n_here: int) -> bool:
         """Whether somebody computes right now more of a prompt than what is here."""
-        limit = len(sequence.tokens) - 1
+        tokens, limit = sequence.tokens, len(sequence.tokens) - 1
         return self.shape.share and any(
-            min(common(sequence.tokens, other.tokens), limit) > n_here
+            other.tokens[n_here] == tokens[n_here]
+            and min(common(tokens, other.tokens), limit) > n_here
             for other in self._running
-            if other.n_pending > 1
+            if other.n_pending > 1 and len(other.tokens) > n_here
         )
 
     def _preempt(self, sequence: Sequence) -> None:
@@ -251,6 +251,7 @@ class Scheduler:
         else:
             self._waiting.remove(sequence)
         self._ended.append(sequence)
+        self._limit = self.shape.n_batch
         text, reasoning = sequence.flush()
         if text:
             yield TextEvent(sequence.request.id, text, reasoning)

@@ -61,7 +61,9 @@ def cells(header: Header, n_ctx: int, n_parallel: int, available: int | None) ->
     wanted = max(n_ctx, n_parallel * min(n_ctx, TYPICAL))
     if available is None:
         return wanted
-    room = max(0, available - header.weights_bytes) // 2
+    # Each sequence has its logits, and its sampler a list of candidates of 12 bytes.
+    buffers = n_parallel * header.vocabulary_size * (4 + 12)
+    room = max(0, available - header.weights_bytes - buffers) // 2
     return max(n_ctx, min(wanted, _most(header, room)))
 
 
