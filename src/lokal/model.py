@@ -198,8 +198,9 @@ class Model:
         many = f"{n_parallel} sequences" if n_parallel > 1 else "one sequence"
         prefixes = ", prefixes shared" if shape.share else ""
         repacked = "" if n_parallel < REPACK_BELOW else ", weights not repacked"
+        each = "one each" if shape.streams and n_parallel > 1 else "one for all"
         return (
-            f"{many} of at most {shape.n_ctx} tokens in a KV cache of {shape.n_cells}"
+            f"{many} of at most {shape.n_ctx} tokens in a KV cache of {shape.n_cells} ({each})"
             f"{prefixes}{repacked}"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -22,6 +23,7 @@ from engine_fakes import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lokal.engine import slots
 from lokal.engine.engine import Engine
 from lokal.engine.request import Event, FinishEvent, FinishReason, Request
 from lokal.engine.scheduler import NoSlotError, Plan, Scheduler, Shape
@@ -78,15 +80,25 @@ class Watched(FakeBackend):
 FAILURES = st.sampled_from([None, None, None, RuntimeError, NoSlotError])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def short_prefixes_are_worth_copying() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slots, "WORTH_COPYING", 2)
+        yield
+
+
 @st.composite
 def shapes(draw: st.DrawFn) -> Shape:
     """From a context for everybody down to one for a single sequence."""
     n_parallel = draw(st.integers(1, 5))
     share = draw(st.booleans())
+    n_batch = draw(st.integers(1, 9))
+    if draw(st.booleans()):
+        return shape(n_parallel, N_CTX, n_batch, share=share, streams=True)
     return shape(
         n_parallel,
         N_CTX,
-        draw(st.integers(1, 9)),
+        n_batch,
         n_cells=draw(st.integers(N_CTX, n_parallel * N_CTX)),
         n_spare=draw(st.integers(0, 3)) if share else 0,
         share=share,

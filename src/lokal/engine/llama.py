@@ -208,7 +208,7 @@ class LlamaContext:
         params.n_ctx = shape.n_cells
         params.n_seq_max = shape.n_slots
         params.swa_full = shape.share  # else a window needs no more cells than it has positions
-        params.kv_unified = shape.n_slots > 1  # a prefix can be copied within one stream only
+        params.kv_unified = not shape.streams
         params.n_threads = params.n_threads_batch = n_threads
         self._log.clear()
         # An exception in the log's callback would be lost, and Ctrl-C with it.
@@ -275,7 +275,11 @@ class LlamaContext:
     def _edit(self, edit: Copy | Remove) -> None:
         if isinstance(edit, Copy):
             lib, (source, target, n_tokens) = self._lib, edit
-            lib.llama_memory_seq_cp(self._memory, source, target, 0, n_tokens)
+            # From stream to stream only all can be copied.
+            first, end = (-1, -1) if self.shape.streams else (0, n_tokens)
+            lib.llama_memory_seq_cp(self._memory, source, target, first, end)
+            if self.shape.streams:
+                lib.llama_memory_seq_rm(self._memory, target, n_tokens, -1)
         else:
             # False is what a recurrent state says to a part; it is taken back as a whole.
             self._lib.llama_memory_seq_rm(self._memory, edit.slot, edit.start, -1)

@@ -24,6 +24,7 @@ from lokal.engine.request import (
     Timings,
     Usage,
 )
+from lokal.engine.slots import SlotCache
 from lokal.errors import ContextError, SpaceError, UsageError
 
 
@@ -46,8 +47,9 @@ class Shape(NamedTuple):
 
     A KV cache of `n_cells` tokens is held by `n_slots` sequence ids; `n_parallel` of them may be
     under way, the others keep prefixes. A sequence has at most `n_ctx` tokens, so that each would
-    fit alone, a batch at most `n_batch`. `share` says whether prefixes are shared: the native
-    cache must be a unified one of plain attention then.
+    fit alone, a batch at most `n_batch`. With `streams` each slot has `n_ctx` cells of its own and
+    there are no spare ones, else all share one cache. `share` says whether prefixes are shared:
+    the model must be one of plain attention then.
     """
 
     n_parallel: int
@@ -56,6 +58,7 @@ class Shape(NamedTuple):
     n_cells: int
     n_batch: int
     share: bool = False
+    streams: bool = False
 
 
 class Chunk(NamedTuple):
@@ -95,7 +98,11 @@ class Scheduler:
     def __init__(self, pieces: Pieces, shape: Shape) -> None:
         self.shape = shape
         self._pieces = pieces
-        self._cache = PrefixCache(shape.n_slots, shape.n_cells, share=shape.share)
+        self._cache = (
+            SlotCache(shape.n_slots, shape.n_ctx, share=shape.share)
+            if shape.streams
+            else PrefixCache(shape.n_slots, shape.n_cells, share=shape.share)
+        )
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._ended: list[Sequence] = []
