@@ -301,6 +301,17 @@ def test_what_two_kept_slots_share_is_kept_once() -> None:
     assert books.cache.n_free == 1000 - len("system. 4")
 
 
+def test_what_a_running_sequence_shares_is_kept_all_the_same() -> None:
+    """It may give up, and then nobody else would have it."""
+    books = Books(4)
+    books.answer("sys.1")
+    running = books.run("sys.2")
+    books.answer("x")
+    assert books.held() == ["sys.", "sys.2", "x"]
+    books.cache.drop(running)
+    assert books.finds("sys.3") == 4
+
+
 def test_what_a_waiting_prompt_will_find_is_kept() -> None:
     """Exactly so far as it has it in common, and also behind what was found before."""
     books = Books(8)
@@ -383,8 +394,8 @@ def test_a_prefix_is_spared_by_whoever_needs_it() -> None:
     """The oldest slot goes, but not for a sequence that begins with what it holds."""
     books = Books(4)
     three(books)
-    books.run("aaaa again")
-    assert books.held() == ["aaaa", "aaaa again", "cccc", "z"]
+    books.run("aa again")
+    assert books.held() == ["aa again", "aaaa", "cccc", "z"]
 
 
 def test_the_only_slot_is_taken_over() -> None:

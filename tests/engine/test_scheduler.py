@@ -197,6 +197,34 @@ def test_decoding_goes_before_a_later_prompt() -> None:
     ]
 
 
+def test_decoding_goes_before_a_prompt_that_has_begun() -> None:
+    """A long prompt gets what is left of each batch."""
+    running, _ = engine(n_slots=2, n_batch=4)
+    running.add(request("first", n_prompt=2, ignore_eos=True))
+    running.step()
+    running.add(request("second", n_prompt=20))
+    for _ in range(3):
+        running.step()
+        chunks = running.scheduler.plan().chunks
+        assert [len(chunk.tokens) for chunk in chunks] == [1, 3]
+
+
+def test_what_needs_one_token_goes_first_after_a_failure_too() -> None:
+    """A batch that is made again begins with it, whoever came first."""
+    running, backend = engine_of(shape(2, n_batch=4, n_spare=1, share=True))
+    running.add(request("long", n_prompt=6))
+    running.step()
+    running.add(request("short", n_prompt=1)._replace(tokens=(7,)))
+    backend.failures = [RuntimeError()]
+    with pytest.raises(RuntimeError):
+        running.step()
+    chunks = running.scheduler.plan().chunks
+    assert [(chunk.sequence.request.id, len(chunk.tokens)) for chunk in chunks] == [
+        ("short", 1),
+        ("long", 2),
+    ]
+
+
 def test_the_context_ends_an_answer() -> None:
     """The last token that fits is sampled from a full context; both numbers add up."""
     running, backend = engine(n_ctx=8)
@@ -299,12 +327,13 @@ def test_a_request_begins_when_there_is_room_for_more_than_its_prompt() -> None:
 
 def test_a_prefix_that_can_be_given_up_is_room() -> None:
     """A prompt does not wait for what only stands there in case somebody asks for it."""
-    running, backend = engine_of(shape(2, n_ctx=16, n_cells=24, n_spare=2, share=True))
+    running, backend = engine_of(shape(2, n_ctx=16, n_cells=24, n_batch=16, n_spare=2, share=True))
     list(running.stream(request("kept", n_prompt=12, max_tokens=1)))
     running.add(request("a", n_prompt=2, max_tokens=4, ignore_eos=True)._replace(tokens=(77, 78)))
     running.add(request("b", n_prompt=2, max_tokens=4, ignore_eos=True)._replace(tokens=(88,) * 13))
-    assert [chunk.sequence.request.id for chunk in running.scheduler.plan().chunks] == ["a", "b"]
-    assert backend.n_cells == 12
+    running.step()
+    assert (backend.n_cells, running.scheduler.n_waiting) == (2 + 13, 0)
+    assert ends(running) == ["a", "b"]
 
 
 def test_cached_tokens_are_those_that_were_there_at_the_beginning() -> None:
