@@ -145,6 +145,9 @@ class Scheduler:
             self._preempt(self._running[-1])
             plan.chunks = self._under_way()
         self._admit(plan)
+        if self.shape.streams:
+            # llama.cpp computes streams together if their numbers follow one another.
+            plan.chunks.sort(key=lambda chunk: chunk.sequence.slot)
         return plan
 
     def advance(self, plan: Plan, tokens: Iterable[int]) -> list[Event]:
