@@ -139,6 +139,10 @@ class Scheduler:
 
         Nothing counts as computed before `advance`; of a plan that failed, tell `undo`.
         """
+        if not self._waiting and self.shape.share and isinstance(self._cache, SlotCache):
+            while move := self._cache.close_gap():
+                moving = next(s for s in self._running if s.slot == move[0])
+                moving.slot = move[1]
         plan = Plan(self._cache.edits, self._ended, self._under_way())
         while not self._cache.make_room(plan.n_tokens):
             # The first one is never given up, so that there is always one that comes to its end.
@@ -146,7 +150,7 @@ class Scheduler:
             plan.chunks = self._under_way()
         self._admit(plan)
         if self.shape.streams:
-            # llama.cpp computes streams together if their numbers follow one another.
+            # llama.cpp computes streams together where their numbers follow one another.
             plan.chunks.sort(key=lambda chunk: chunk.sequence.slot)
         return plan
 

@@ -67,6 +67,25 @@ class SlotCache:
         self._idle.add(slot)
         self._touch(slot)
 
+    def close_gap(self) -> tuple[int, int] | None:
+        """Move the last busy slot to an idle one before it; returns both, None if there is none.
+
+        llama.cpp computes streams together only where their numbers follow one another.
+        """
+        target = min(self._idle, default=len(self._tokens))
+        source = max(set(range(target, len(self._tokens))) - self._idle, default=target)
+        if source <= target:
+            return None
+        tokens = self._tokens[source]
+        self._truncate(target, 0)
+        if tokens:
+            self.edits.append(Copy(source, target, len(tokens)))
+            self._tokens[target] = list(tokens)
+        self.drop(source)
+        self._idle.remove(target)
+        self._touch(target)
+        return source, target
+
     def make_room(self, n_cells: int) -> bool:  # noqa: ARG002
         """Every slot has its own."""
         return True
