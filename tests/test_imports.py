@@ -19,10 +19,14 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # lokal/__init__.py.
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
+    | {"loading", "batch", "result"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
-    "": {"model", "weights", "settings"},
-    "model": {"weights", "engine", "hardware", "errors"},
+    "": {"model", "loading", "weights", "settings"},
+    "batch": {"result", "model", "engine", "settings", "errors"},
+    "result": {"model"},
+    "model": {"loading", "weights", "engine", "errors"},
+    "loading": {"weights", "engine", "hardware", "errors"},
     "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}
     | {"preflight"},
     "preflight": {"engine", "hub", "gguf", "hardware", "catalog", "errors"},
@@ -52,13 +56,16 @@ OWNERS = {
     "pydantic": "catalog/registry.py",
     "platformdirs": "settings.py",
     "jinja2": "engine/chat.py",
+    "llguidance": "engine/constraint.py",
+    "numpy": "engine/constraint.py",
 }
 
-# Who may touch the environment besides settings: OpenMP, llama.cpp and the Hub's library read
-# variables of their own.
+# Who may touch the environment besides settings: OpenMP, llama.cpp, Rust and the Hub's library
+# read variables of their own.
 READERS = {
     "settings.py",
     "cli/main.py",
+    "engine/constraint.py",
     "engine/llama.py",
     "hub/cache.py",
     "hub/client.py",
@@ -170,5 +177,14 @@ import lokal
 with lokal.load({str(llama)!r}, ctx=64, threads=1) as model:
     model.generate("hello", max_tokens=1)
 """
-    heavy = {"huggingface_hub", "httpx2", "pydantic", "numpy", "rich", "typer", "asyncio"}
+    heavy = {
+        "huggingface_hub",
+        "httpx2",
+        "pydantic",
+        "numpy",
+        "llguidance",
+        "rich",
+        "typer",
+        "asyncio",
+    }
     assert loaded_by(code).isdisjoint(heavy)

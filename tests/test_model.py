@@ -22,7 +22,8 @@ from lokal.catalog.entry import Entry, License, Origin, Sampling
 from lokal.engine.request import FinishReason, SamplingParams
 from lokal.errors import ContextError, LoadError, ModelNameError, UsageError
 from lokal.gguf import check
-from lokal.model import LoadOptions, Model, conversation, fingerprint
+from lokal.loading import LoadOptions
+from lokal.model import Model, conversation, fingerprint
 from lokal.weights import Weights
 
 FIXED: dict[str, Any] = {"seed": 7, "max_tokens": 10, "ignore_eos": True}
@@ -285,7 +286,7 @@ def test_gpu_layers(given: str | int, native: int | None) -> None:
 
 def test_the_threads_of_a_huge_machine_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asked for more than llama.cpp can take."""
-    monkeypatch.setattr("lokal.model.usable_cores", lambda: 4000)
+    monkeypatch.setattr("lokal.loading.usable_cores", lambda: 4000)
     assert LoadOptions().native_threads() == 512
 
 

@@ -36,6 +36,7 @@ def load(
     ctx: int | None = None,
     threads: int | None = None,
     gpu_layers: str | int = "auto",
+    parallel: str | int = 1,
     offline: bool = False,
 ) -> Model:
     """Load a model, fetching its weights first if they are not on this machine.
@@ -45,6 +46,7 @@ def load(
         ctx: context size in tokens; None takes the model's own, as memory allows.
         threads: CPU threads; None takes one per physical core.
         gpu_layers: "auto", "all", or how many layers to put on the GPU.
+        parallel: how many prompts `Model.batch` answers side by side; "auto" suits the machine.
         offline: never use the network.
 
     Raises:
@@ -54,10 +56,11 @@ def load(
     import os
 
     from lokal import settings
-    from lokal.model import LoadOptions, Model
+    from lokal.loading import LoadOptions
+    from lokal.model import Model
     from lokal.weights import find, obtain
 
     surroundings = settings.load(offline=offline)
     name = os.fspath(name)
     weights = obtain(find(name, surroundings), surroundings, ctx=ctx)
-    return Model(weights, LoadOptions(ctx, threads, gpu_layers))
+    return Model(weights, LoadOptions(ctx, threads, gpu_layers, parallel))

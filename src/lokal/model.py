@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple, Self
 
@@ -12,11 +12,12 @@ from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import MAX_THREADS, LlamaContext, LlamaModel, check_threads
+from lokal.engine.llama import LlamaContext, LlamaModel
 from lokal.engine.prompt import Prompt, PromptFormat
 from lokal.engine.request import (
     MAX_SEED,
     Event,
+    FinishEvent,
     FinishReason,
     Request,
     SamplingParams,
@@ -26,65 +27,25 @@ from lokal.engine.request import (
     check_seed,
 )
 from lokal.engine.scheduler import Scheduler
-from lokal.errors import UsageError
-from lokal.hardware import context as sizing
-from lokal.hardware.cpu import usable_cores
-from lokal.hardware.memory import available_bytes
+from lokal.errors import LokalError, UsageError
+from lokal.loading import REPACK_BELOW, LoadOptions, choose_context, choose_shape
 from lokal.weights import Weights
+
+AHEAD = 8  # answers per sequence that may wait for an earlier one
+
+Take = Callable[[bool], Request | None]
 
 
 class Completion(NamedTuple):
-    """A finished answer."""
+    """A finished answer; one that failed says why in `error`."""
 
     text: str
     finish_reason: FinishReason
     usage: Usage
     timings: Timings
     seed: int
-
-
-class LoadOptions(NamedTuple):
-    """What the user asked of a load; None and "auto" leave the choice to lokal.
-
-    `ctx` is in tokens; `gpu_layers` is "auto", "all" or a number.
-    """
-
-    ctx: int | None = None
-    threads: int | None = None
-    gpu_layers: str | int = "auto"
-
-    def check(self) -> None:
-        """Raises: UsageError: what no file and no machine could make right."""
-        self.native_gpu_layers()
-        self.native_threads()
-        if self.ctx is not None:
-            sizing.check_context(self.ctx)
-
-    def native_gpu_layers(self) -> int | None:
-        """The number for llama.cpp: -1 offloads every layer, None is its own choice.
-
-        Raises:
-            UsageError: not one of the three forms.
-        """
-        text = str(self.gpu_layers)
-        if text == "auto":
-            return None
-        if text == "all":
-            return -1
-        if not (text.isascii() and text.isdigit()) or int(text) > 2**31 - 1:
-            raise UsageError(f"--gpu-layers {text}", hint="give auto, all, or a number from 0 on")
-        return int(text)
-
-    def native_threads(self) -> int:
-        """The number for llama.cpp.
-
-        Raises:
-            UsageError: out of range.
-        """
-        if self.threads is None:
-            return min(usable_cores(), MAX_THREADS)
-        check_threads(self.threads)
-        return self.threads
+    reasoning: str | None = None
+    error: LokalError | None = None
 
 
 class Model:
@@ -111,24 +72,19 @@ class Model:
         self.weights = weights
         self.context = choose_context(weights, options)
         gpu_layers, n_threads = options.native_gpu_layers(), options.native_threads()
-        self._native = LlamaModel(weights.path, interrupt, gpu_layers=gpu_layers)
+        n_parallel = options.n_parallel()
+        self._native = LlamaModel(
+            weights.path, interrupt, gpu_layers=gpu_layers, repack=n_parallel < REPACK_BELOW
+        )
         try:
-            self._context = LlamaContext(
-                self._native,
-                interrupt,
-                n_ctx=self.context.n_ctx,
-                n_slots=1,
-                n_threads=n_threads,
-            )
+            shares = self._native.shares_prefixes
+            shape = choose_shape(weights, self.context.n_ctx, n_parallel, shares=shares)
+            self._context = LlamaContext(self._native, interrupt, shape, n_threads=n_threads)
         except BaseException:
             self._native.close()
             raise
-        scheduler = Scheduler(
-            self._native.vocabulary,
-            n_slots=1,
-            n_ctx=self.context.n_ctx,
-            n_batch=self._context.n_batch,
-        )
+        self.shape = self._context.shape
+        scheduler = Scheduler(self._native.vocabulary, self.shape)
         self._engine = Engine(self._context, scheduler)
         self.load_seconds = time.perf_counter() - start
 
@@ -187,13 +143,108 @@ class Model:
     ) -> Completion:
         """The whole answer at once; arguments and errors as in `stream`."""
         request = self._request(prompt, system, raw, seed, sampling)
-        text = ""
-        for event in self.events(request):
-            if isinstance(event, TextEvent):
-                text += printable(event.text)
-            else:
-                end = event
-        return Completion(text, end.reason, end.usage, end.timings, request.seed)
+        return completion(request, self.events(request))
+
+    def batch(
+        self,
+        prompts: Iterable[str | Sequence[Message]],
+        *,
+        system: str | None = None,
+        raw: bool = False,
+        seed: int | None = None,
+        **sampling: Any,
+    ) -> Iterator[Completion]:
+        """Answer many prompts side by side; yields one completion for each, in their order.
+
+        Prompts are taken as there is room for them, so there may be any number. One that cannot be
+        answered yields a completion with `error`; arguments as in `stream`. How many run at once
+        is decided by `load(parallel=…)`.
+
+        Raises:
+            UsageError: a sampling value out of range.
+        """
+        self.sampling(**sampling)
+        numbered = enumerate(prompts)
+        places: dict[str, int] = {}
+        done: dict[int, Completion] = {}
+        n_yielded, more = 0, True
+
+        def take(_idle: bool) -> Request | None:
+            nonlocal more
+            while more and len(places) + len(done) < AHEAD * self.shape.n_parallel:
+                number, prompt = next(numbered, (-1, ""))
+                if number < 0:
+                    more = False
+                    break
+                try:
+                    request = self._request(prompt, system, raw, seed, sampling)
+                    self.check(request)
+                except LokalError as error:
+                    done[number] = failed(error)
+                    continue
+                places[request.id] = number
+                return request
+            return None
+
+        while more or done:
+            for request, answer in self.answers(take):
+                done[places.pop(request.id)] = answer
+                while n_yielded in done:
+                    yield done.pop(n_yielded)
+                    n_yielded += 1
+            while n_yielded in done:
+                yield done.pop(n_yielded)
+                n_yielded += 1
+
+    def answers(self, take: Take) -> Iterator[tuple[Request, Completion]]:
+        """Answer requests side by side; each comes back as it is finished.
+
+        `take(idle)` gives the next request. None says that there is none at hand or, if `idle`,
+        that there will never be another one.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; what was under way is given up.
+        """
+        under_way: dict[str, tuple[Request, list[Event]]] = {}
+        scheduler = self._engine.scheduler
+        try:
+            while True:
+                while scheduler.n_waiting < self.shape.n_parallel:
+                    request = take(not under_way)
+                    if request is None:
+                        break
+                    self._engine.add(request)
+                    under_way[request.id] = request, []
+                if not under_way:
+                    break
+                with self._interrupt.listening():
+                    news = self._engine.step()
+                for event in news:
+                    request, events = under_way[event.request_id]
+                    events.append(event)
+                    if isinstance(event, FinishEvent):
+                        del under_way[event.request_id]
+                        yield request, completion(request, events)
+        finally:
+            for request_id in under_way:
+                scheduler.abort(request_id)
+        scheduler.check_integrity()
+
+    @property
+    def description(self) -> str:
+        """How it runs, in a line: sequences, KV cache, layout of the weights."""
+        shape, n_parallel = self.shape, self.shape.n_parallel
+        many = f"{n_parallel} sequences" if n_parallel > 1 else "one sequence"
+        prefixes = ", prefixes shared" if shape.share else ""
+        repacked = "" if n_parallel < REPACK_BELOW else ", weights not repacked"
+        return (
+            f"{many} of at most {shape.n_ctx} tokens in a KV cache of {shape.n_cells}"
+            f"{prefixes}{repacked}"
+        )
+
+    def check_interrupt(self) -> None:
+        """Raises: KeyboardInterrupt: Ctrl-C came while `listening`, and nobody has noticed yet."""
+        self._interrupt.check()
 
     def sampling(self, **changes: Any) -> SamplingParams:
         """The model's recommended sampling with some fields changed.
@@ -248,9 +299,30 @@ class Model:
         return new_request(built, self.sampling(**sampling), seed)
 
 
-def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:
-    """The context these weights would get on this machine now."""
-    return sizing.choose(weights.header, weights.context_limit, options.ctx, available_bytes())
+def completion(request: Request, events: Iterable[Event]) -> Completion:
+    """The answer that all the events of a request make."""
+    text = reasoning = ""
+    for event in events:
+        if isinstance(event, FinishEvent):
+            end = event
+        elif event.reasoning:
+            reasoning += event.text
+        else:
+            text += event.text
+    return Completion(
+        printable(text),
+        end.reason,
+        end.usage,
+        end.timings,
+        request.seed,
+        printable(reasoning) if request.reasoning else None,
+        end.error,
+    )
+
+
+def failed(error: LokalError) -> Completion:
+    """What comes of a prompt that cannot be answered."""
+    return Completion("", FinishReason.ERROR, Usage(0, 0), Timings(0, 0), 0, None, error)
 
 
 def conversation(prompt: str | Sequence[Message], system: str | None = None) -> list[Message]:

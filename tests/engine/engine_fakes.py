@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from lokal.engine.engine import Engine
+from lokal.engine.prefix import Copy, Remove
 from lokal.engine.request import Event, FinishEvent, Request, SamplingParams, TextEvent
-from lokal.engine.scheduler import Plan, Scheduler
+from lokal.engine.scheduler import NoSlotError, Plan, Scheduler, Shape
 
 EOG = 256
 _LETTERS = [*b"abc", EOG]
@@ -33,47 +34,90 @@ def next_token(request: Request, position: int) -> int:
     return random.Random(request.seed * 1009 + position).choice(_LETTERS)
 
 
-class FakeBackend:
-    """Keeps the KV cache as lists of tokens; `failures` are raised by the next decodes."""
+class Cell:
+    """A cell of the KV cache; slots that share a prefix hold the same ones."""
 
-    def __init__(self, n_slots: int, n_ctx: int, n_batch: int) -> None:
-        self.cache: list[list[int]] = [[] for _ in range(n_slots)]
-        self.n_ctx, self.n_batch = n_ctx, n_batch
-        self.ready: dict[int, Request] = {}
-        self.released: list[int] = []
+    def __init__(self, token: int) -> None:
+        self.token = token
+
+
+class FakeBackend:
+    """Keeps the KV cache as lists of cells; `failures` are raised by the next decodes."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.cache: list[list[Cell]] = [[] for _ in range(shape.n_slots)]
+        self.emptied: list[int] = []
+        self.ended: list[str] = []
+        self.computed: list[int] = []
+        """Every token that was computed, again if it was computed again."""
         self.failures: list[BaseException | None] = []
+
+    @property
+    def n_cells(self) -> int:
+        return len({id(cell) for cells in self.cache for cell in cells})
 
     def decode(self, plan: Plan) -> list[int]:
         failure = self.failures.pop(0) if self.failures else None
         if failure and getattr(failure, "early", False):
             raise failure
-        for slot in plan.released:
-            self.cache[slot] = []
-            self.ready.pop(slot, None)
-            self.released.append(slot)
-        for sequence in plan.admitted:
-            assert not self.cache[sequence.slot]
-            self.ready[sequence.slot] = sequence.request
-        if failure:
+        while plan.ended:
+            self.ended.append(plan.ended.pop().request.id)
+        while plan.edits:
+            self._edit(plan.edits.pop(0))
+        if isinstance(failure, NoSlotError):
             raise failure
-        assert 0 < plan.n_tokens <= self.n_batch
+        assert 0 < plan.n_tokens <= self.shape.n_batch
         tokens = []
         for chunk in plan.chunks:
-            cache = self.cache[chunk.sequence.slot]
-            assert self.ready[chunk.sequence.slot] is chunk.sequence.request
+            cells, sequence = self.cache[chunk.sequence.slot], chunk.sequence
             assert chunk.tokens
-            assert chunk.start == len(cache)  # positions are contiguous
-            cache += chunk.tokens
-            assert len(cache) <= self.n_ctx
+            assert [cell.token for cell in cells] == sequence.tokens[: chunk.start]
+            cells += map(Cell, chunk.tokens)
+            if failure:  # half of the batch was computed
+                raise failure
+            self.computed += chunk.tokens
+            assert len(cells) <= self.shape.n_ctx
             if chunk.sample:
-                tokens.append(next_token(chunk.sequence.request, len(cache)))
+                tokens.append(next_token(sequence.request, len(cells)))
+        assert self.n_cells <= self.shape.n_cells
+        slots = [chunk.sequence.slot for chunk in plan.chunks]
+        assert len(set(slots)) == len(slots) <= self.shape.n_parallel
         return tokens
+
+    def _edit(self, edit: Copy | Remove) -> None:
+        if isinstance(edit, Copy):
+            assert self.shape.share
+            assert not self.cache[edit.target]
+            assert len(self.cache[edit.source]) >= edit.n_tokens
+            self.cache[edit.target] = self.cache[edit.source][: edit.n_tokens]
+        else:
+            assert self.shape.share or not edit.start
+            del self.cache[edit.slot][edit.start :]
+            if not edit.start:
+                self.emptied.append(edit.slot)
+
+
+def shape(
+    n_parallel: int = 1,
+    n_ctx: int = 64,
+    n_batch: int = 8,
+    *,
+    n_cells: int = 0,
+    n_spare: int = 0,
+    share: bool = False,
+) -> Shape:
+    n_cells = n_cells or n_parallel * n_ctx
+    return Shape(n_parallel, n_parallel + n_spare, n_ctx, n_cells, n_batch, share)
 
 
 def engine(n_slots: int = 1, n_ctx: int = 64, n_batch: int = 8) -> tuple[Engine, FakeBackend]:
-    backend = FakeBackend(n_slots, n_ctx, n_batch)
-    scheduler = Scheduler(Bytes(), n_slots=n_slots, n_ctx=n_ctx, n_batch=n_batch)
-    return Engine(backend, scheduler), backend
+    return engine_of(shape(n_slots, n_ctx, n_batch))
+
+
+def engine_of(shape: Shape) -> tuple[Engine, FakeBackend]:
+    backend = FakeBackend(shape)
+    return Engine(backend, Scheduler(Bytes(), shape)), backend
 
 
 def request(id: str = "", *, n_prompt: int = 3, seed: int = 1, **params: Any) -> Request:  # noqa: A002

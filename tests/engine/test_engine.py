@@ -31,7 +31,7 @@ def test_leaving_the_loop_aborts_the_request() -> None:
     stream.close()
     assert not running.scheduler.has_work
     assert text_of(running.stream(say("again"))) == "again"
-    assert backend.released == [0]
+    assert backend.emptied == [0]
 
 
 def test_a_stream_that_was_never_started_takes_no_place() -> None:

@@ -19,15 +19,14 @@ from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel
 from lokal.engine.request import Request, SamplingParams
-from lokal.engine.scheduler import Scheduler
+from lokal.engine.scheduler import Scheduler, Shape
 
 interrupt = Interrupt()
 model = LlamaModel(Path(sys.argv[1]), interrupt)
 
 def start(n_ctx):
-    context = LlamaContext(model, interrupt, n_ctx=n_ctx, n_slots=1, n_threads=1)
-    scheduler = Scheduler(model.vocabulary, n_slots=1, n_ctx=n_ctx, n_batch=context.n_batch)
-    return Engine(context, scheduler)
+    context = LlamaContext(model, interrupt, Shape(1, 1, n_ctx, n_ctx, 2048), n_threads=1)
+    return Engine(context, Scheduler(model.vocabulary, context.shape))
 """
 
 
@@ -146,7 +145,7 @@ def answer(count):
 def reload(count):
     for _ in range(count):
         other = LlamaModel(Path(sys.argv[1]), interrupt)
-        LlamaContext(other, interrupt, n_ctx=512, n_slots=1, n_threads=1).close()
+        LlamaContext(other, interrupt, Shape(1, 1, 512, 512, 512), n_threads=1).close()
         other.close()
 answer(100); reload(5)
 before = peak()

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+from random import Random
+
 import pytest
-from engine_fakes import EOG, Bytes, FakeBackend, engine, finish_of, next_token, request, text_of
-from hypothesis import given
+from engine_fakes import (
+    EOG,
+    Bytes,
+    FakeBackend,
+    engine,
+    engine_of,
+    finish_of,
+    next_token,
+    request,
+    say,
+    shape,
+    text_of,
+)
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lokal.engine.engine import Engine
-from lokal.engine.request import Event, FinishReason, Request
-from lokal.engine.scheduler import Plan, Scheduler
+from lokal.engine.request import Event, FinishEvent, FinishReason, Request
+from lokal.engine.scheduler import NoSlotError, Plan, Scheduler, Shape
 from lokal.errors import ContextError, UsageError
 
 N_CTX = 12
@@ -42,24 +57,14 @@ def alone(request: Request) -> tuple[str, FinishReason, int]:
     raise AssertionError("endless")
 
 
-def check_order(plan: Plan, running: int) -> None:
-    """Decoding goes first, and no prompt gets a place that a decoding sequence wants."""
-    prompts = [chunk.sequence.n_pending > 1 for chunk in plan.chunks]
-    assert prompts == sorted(prompts)
-    slots = [chunk.sequence.slot for chunk in plan.chunks]
-    assert len(set(slots)) == len(slots) <= running
-
-
 class Watched(FakeBackend):
-    """Sees every plan, and which request got which slot."""
-
-    def __init__(self, n_slots: int, n_ctx: int, n_batch: int) -> None:
-        super().__init__(n_slots, n_ctx, n_batch)
-        self.slots: dict[str, int] = {}
+    """Sees every plan."""
 
     def decode(self, plan: Plan) -> list[int]:
-        check_order(plan, len(self.cache))
-        self.slots |= {chunk.sequence.request.id: chunk.sequence.slot for chunk in plan.chunks}
+        # Decoding goes first, and no prompt gets a place that a decoding sequence wants.
+        begun = [chunk for chunk in plan.chunks if chunk.sequence.first_token_at is not None]
+        prompts = [len(chunk.tokens) > 1 for chunk in begun]
+        assert prompts == sorted(prompts)
         for chunk in plan.chunks:
             everything = chunk.sequence.tokens
             assert everything[chunk.start : chunk.start + len(chunk.tokens)] == chunk.tokens
@@ -67,61 +72,100 @@ class Watched(FakeBackend):
         return super().decode(plan)
 
 
-@given(ACTIONS, st.integers(1, 4), st.integers(1, 9))
+FAILURES = st.sampled_from([None, None, None, RuntimeError, NoSlotError])
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> Shape:
+    """From a context for everybody down to one for a single sequence."""
+    n_parallel = draw(st.integers(1, 5))
+    share = draw(st.booleans())
+    return shape(
+        n_parallel,
+        N_CTX,
+        draw(st.integers(1, 9)),
+        n_cells=draw(st.integers(N_CTX, n_parallel * N_CTX)),
+        n_spare=draw(st.integers(0, 3)) if share else 0,
+        share=share,
+    )
+
+
+@settings(max_examples=200)
+@given(ACTIONS, shapes(), st.lists(FAILURES, max_size=10), st.randoms(use_true_random=False))
 def test_whatever_happens_every_answer_is_as_if_it_were_alone(
-    actions: list[Request | int | None], n_slots: int, n_batch: int
+    actions: list[Request | int | None],
+    room: Shape,
+    failures: list[type[Exception] | None],
+    random: Random,
 ) -> None:
-    """Requests that come and go at any moment do not disturb each other."""
-    backend = Watched(n_slots, N_CTX, n_batch)
-    scheduler = Scheduler(Bytes(), n_slots=n_slots, n_ctx=N_CTX, n_batch=n_batch)
+    """Requests that come and go at any moment do not disturb each other.
+
+    Whatever they share, however little room there is, and whichever batches fail.
+    """
+    backend = Watched(room)
+    scheduler = Scheduler(Bytes(), room)
     running = Engine(backend, scheduler)
     requests: dict[str, Request] = {}
     events: list[Event] = []
+
+    def step() -> None:
+        kind = failures.pop() if failures else None
+        if kind:
+            backend.failures = [kind("no", hint="no") if kind is NoSlotError else kind()]
+        with contextlib.suppress(RuntimeError, NoSlotError):
+            events.extend(running.step())
+        backend.failures.clear()
+        scheduler.check_integrity()
+
     for action in actions:
         if isinstance(action, Request):
-            added = action._replace(id=f"r{len(requests)}")
+            prefix = random.choice([r.tokens for r in requests.values()] or [()])
+            prefix = prefix[: random.randint(0, len(prefix))]
+            tokens = (*prefix, *action.tokens)[: len(action.tokens)]
+            added = action._replace(id=f"r{len(requests)}", tokens=tokens)
             requests[added.id] = added
             running.add(added)
         elif action is not None:
             events += scheduler.abort(f"r{action}")
         if scheduler.has_work:
-            events += running.step()
+            step()
     for _ in range(10_000):
         if not scheduler.has_work:
             break
-        events += running.step()
+        step()
     assert not scheduler.has_work
     for name, added in requests.items():
         own = [event for event in events if event.request_id == name]
         end = finish_of(own)
         text, reason, count = alone(added)
         assert end.usage.prompt_tokens == len(added.tokens)
+        assert 0 <= end.usage.cached_tokens < len(added.tokens)
         assert end.timings.prompt >= 0 <= end.timings.generate
         if end.reason is FinishReason.ABORTED:
             assert end.usage.completion_tokens < count
         else:
             assert (text_of(own), end.reason, end.usage.completion_tokens) == (text, reason, count)
-    # Idle: all slots are free again, whichever way their sequences ended.
-    backend.slots.clear()
-    for number in range(n_slots):
-        running.add(request(f"last{number}", n_prompt=1, max_tokens=2, ignore_eos=True))
+    # Idle: whichever way sequences ended, there is room for as many as before.
+    for number in range(room.n_parallel):
+        running.add(request(f"last{number}", n_prompt=1, max_tokens=1, ignore_eos=True))
+    running.step()
     while scheduler.has_work:
         running.step()
-    assert sorted(backend.slots.values()) == list(range(n_slots))
 
 
-def test_a_released_slot_is_reported_once() -> None:
-    """The slot of a finished sequence is emptied before the next batch, and not again."""
+def test_the_slot_of_a_finished_sequence_is_emptied_once() -> None:
+    """Before the next batch, and not again."""
     running, backend = engine(n_slots=2)
     for _ in running.stream(request("a", max_tokens=2)):
         pass
-    assert backend.released == []
+    assert backend.emptied == []
     for _ in running.stream(request("b", max_tokens=2)):
         pass
-    assert backend.released == [0]
+    assert backend.emptied == [0]
     for _ in running.stream(request("c", max_tokens=2)):
         pass
-    assert len(backend.released) == 2
+    assert len(backend.emptied) == 2
+    assert backend.ended == ["a", "b"]
 
 
 def test_a_long_prompt_is_cut_into_chunks() -> None:
@@ -200,7 +244,80 @@ def test_a_plan_that_failed_is_made_again() -> None:
         pass
     running.add(request("a"))
     running.add(request("b"))
-    first, second = running.scheduler.plan(), running.scheduler.plan()
-    assert first == second
-    assert first.released == [0]
-    assert len(first.admitted) == 2
+    first = running.scheduler.plan()
+    running.scheduler.undo(first)
+    second = running.scheduler.plan()
+    assert first.chunks == second.chunks
+    assert len(first.chunks) == 2
+
+
+def test_a_full_cache_makes_the_newest_wait() -> None:
+    """It gives up its cells, and is computed again with all that it had written."""
+    running, backend = engine_of(shape(2, n_ctx=12, n_cells=14, n_batch=16))
+    running.add(request("old", n_prompt=5, max_tokens=6, ignore_eos=True))
+    running.add(request("new", n_prompt=5, max_tokens=6, ignore_eos=True))
+    events: list[Event] = []
+    while running.scheduler.has_work:
+        events += running.step()
+    for name in ("old", "new"):
+        assert finish_of([e for e in events if e.request_id == name]).usage == (5, 6, 0)
+    ends = [e.request_id for e in events if isinstance(e, FinishEvent)]
+    assert ends == ["old", "new"]
+    assert len(backend.computed) > 2 * (5 + 5)  # a part of it twice
+
+
+def test_a_prompt_waits_for_its_beginning_that_somebody_computes() -> None:
+    """Four requests with one prefix that come at once compute it once."""
+    running, backend = engine_of(shape(4, n_ctx=32, n_batch=8, n_spare=2, share=True))
+    prefix = tuple(range(100, 120))
+    for number in range(4):
+        added = request(str(number), max_tokens=2, ignore_eos=True)
+        running.add(added._replace(tokens=(*prefix, number, 7)))
+    events: list[Event] = []
+    while running.scheduler.has_work:
+        events += running.step()
+    cached = [e.usage.cached_tokens for e in events if isinstance(e, FinishEvent)]
+    assert sorted(cached) == [0, 20, 20, 20]
+    assert len(backend.computed) == 20 + 4 * 2 + 4  # and the first token of each answer
+
+
+def test_a_tree_of_prefixes_is_computed_once() -> None:
+    """A system prompt, documents, questions: even when they come one after another."""
+    running, backend = engine_of(shape(2, n_ctx=64, n_cells=128, n_batch=16, n_spare=8, share=True))
+    system = tuple(range(1000, 1010))
+    rows = [
+        (*system, *(2000 + 100 * document + i for i in range(15)), 3000 + question, 1)
+        for question in range(4)
+        for document in range(3)
+    ]
+    for number, tokens in enumerate(rows):
+        running.add(request(str(number), max_tokens=1)._replace(tokens=tokens))
+    while running.scheduler.has_work:
+        running.step()
+        running.scheduler.check_integrity()
+    # Documents first come two at a time, so that the second waits only for the system prompt.
+    assert len(backend.computed) == 10 + 3 * 15 + len(rows) * 2
+
+
+def test_no_slot_is_answered_with_something_smaller() -> None:
+    """What is kept goes first, then the newest; in the end it is an error."""
+    running, backend = engine_of(shape(2, n_ctx=32, n_batch=8, n_spare=1, share=True))
+    no = NoSlotError("no", hint="no")
+    assert text_of(running.stream(say("kept"))) == "kept"
+    backend.failures = [no, no, no]
+    for word in ("one", "two"):
+        running.add(say(word))
+    events: list[Event] = []
+    while running.scheduler.has_work:
+        events += running.step()
+    assert {
+        text_of(e for e in events if e.request_id == f"say:{word}") for word in ("one", "two")
+    } == {
+        "one",
+        "two",
+    }
+    backend.failures = [no] * 10
+    with pytest.raises(NoSlotError):
+        list(running.stream(say("never")))
+    backend.failures.clear()
+    assert text_of(running.stream(say("fine"))) == "fine"

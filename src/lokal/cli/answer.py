@@ -32,10 +32,9 @@ from lokal.engine.request import (
 )
 from lokal.engine.scheduler import check_length
 from lokal.errors import LengthError, UsageError
+from lokal.loading import LoadOptions, choose_context
 from lokal.model import (
-    LoadOptions,
     Model,
-    choose_context,
     conversation,
     fingerprint,
     new_request,

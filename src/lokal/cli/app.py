@@ -25,10 +25,16 @@ llm --help lists every verb, llm run --help every option.
 """
 
 # What belongs to a single call, so that neither the environment nor config.toml sets it.
-FLAGS_ONLY = {"json", "debug", "dry_run", "yes", "repair", "force", "help"}
+FLAGS_ONLY = {"json", "debug", "dry_run", "yes", "repair", "force", "help", "template", "text"} | {
+    "input_format",
+    "limit",
+    "sample",
+    "restart",
+    "retry_errors",
+}
 
 # A module of this package each, but for the second name of one.
-VERBS = ("run", "pull", "ls", "list", "show", "rm", "verify", "prune", "models")
+VERBS = ("run", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models")
 
 
 def _app(verbs: Sequence[str]) -> typer.Typer:

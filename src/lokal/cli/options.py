@@ -54,9 +54,9 @@ def _switch(*flags: str, help: str) -> Any:  # noqa: A002
     return _option(*flags[:-1], f"--{name}/--no-{name}", help=help)
 
 
-def _flag(*flags: str, help: str) -> Any:  # noqa: A002
+def _flag(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002
     """An option without a variable: it belongs to a single call, or is repeatable."""
-    return typer.Option(*flags, help=help, show_default=False)
+    return typer.Option(*flags, help=help, show_default=False, **more)
 
 
 ModelName = Annotated[
@@ -137,6 +137,50 @@ Stop = Annotated[list[str] | None, _flag("--stop", help="End before this text; r
 IgnoreEos = Annotated[bool, _switch("--ignore-eos", help="Go on where the model would end.")]
 FailOnLength = Annotated[
     bool, _switch("--fail-on-length", help="Exit 10 if the token limit cut the answer.")
+]
+
+Parallel = Annotated[
+    str,
+    _option("-j", "--parallel", metavar="auto|N", help="Rows under way at the same time [auto]."),
+]
+InputFile = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[INPUT]",
+        help="JSON lines, text, CSV, or an OpenAI batch; - or none reads standard input.",
+        show_default=False,
+    ),
+]
+InputFormat = Annotated[
+    str,
+    _flag(
+        "--input-format",
+        metavar="auto|jsonl|text|csv|openai",
+        help="Format of the input [by its name, else by its first line].",
+    ),
+]
+Template = Annotated[
+    str | None, _flag("--template", help="Prompt in which {field} stands for a row's field.")
+]
+Unordered = Annotated[
+    bool, _switch("--unordered", help="Write rows as they finish, not in the input's order.")
+]
+Text = Annotated[bool, _flag("--text", help="Write just the answers, one a line, newlines as \\n.")]
+Limit = Annotated[int | None, _flag("--limit", min=1, help="Only the first N rows.")]
+Sample = Annotated[
+    int | None,
+    _flag("--sample", min=1, help="Try N rows chosen at random, shown on standard error only."),
+]
+MaxErrors = Annotated[
+    int | None, _option("--max-errors", min=0, help="Give up when more than N rows have failed.")
+]
+Restart = Annotated[bool, _flag("--restart", help="Start over: empty the file of -o first.")]
+RetryErrors = Annotated[
+    bool, _flag("--retry-errors", help="Try again the rows that failed in an earlier run.")
+]
+BatchOutput = Annotated[
+    str | None,
+    _flag("-o", "--output", help="Append to this file; rows that are there are not done again."),
 ]
 
 Output = Annotated[

@@ -40,6 +40,10 @@ class Sink:
         self._newlines = len(text) - len(body)
         self._put(data.encode("utf-8", "surrogateescape"))
 
+    def line(self, data: bytes) -> None:
+        """Write a whole line, which has its newline already."""
+        self._put(data)
+
     def end(self) -> None:
         """End the text with its newline."""
         self._newlines = 0
@@ -177,3 +181,11 @@ def human_bytes(n: int) -> str:
 def human_count(n: int) -> str:
     """A number of parameters, as model names have it: 7.25B, 135M."""
     return f"{n / 1e9:.3g}B" if n >= 1e9 else f"{n / 1e6:.3g}M"
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: 42 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

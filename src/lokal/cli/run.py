@@ -47,7 +47,7 @@ def run(
     """Answer one prompt; the answer streams to standard output."""
     from lokal.cli.answer import RunOptions, execute
     from lokal.cli.prompt_input import PromptSource
-    from lokal.model import LoadOptions
+    from lokal.loading import LoadOptions
 
     sampling = {
         "temperature": temp,

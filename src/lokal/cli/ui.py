@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from lokal.cli.output import human_bytes, note, visible
+from lokal.cli.output import duration, human_bytes, note, visible
 from lokal.hub.client import Progress
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class LineProgress(Progress):
         if now >= self._next:
             self._next = now + INTERVAL
             speed = max(0.0, done - self._start) / (now - self._began)
-            left = f", {_duration((self._size - done) / speed)} left" if speed else ""
+            left = f", {duration((self._size - done) / speed)} left" if speed else ""
             share = done / self._size if self._size else 1.0
             note(
                 f"{self._file}: {human_bytes(done)} of {human_bytes(self._size)} ({share:.0%}),"
@@ -112,10 +112,3 @@ class LineProgress(Progress):
 
     def say(self, text: str) -> None:
         note(text)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

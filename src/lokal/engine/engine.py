@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable
 from typing import Protocol
 
 from lokal.engine.request import Event, FinishEvent, Request
-from lokal.engine.scheduler import Plan, Scheduler
+from lokal.engine.scheduler import NoSlotError, Plan, Scheduler
 
 
 class Backend(Protocol):
@@ -16,9 +16,10 @@ class Backend(Protocol):
     def decode(self, plan: Plan) -> Iterable[int]:
         """Compute a plan and sample a token for each of its chunks that asks for one.
 
-        All or nothing: when it raises, the same tokens can be computed again.
+        When it raises, the edits that are left in the plan are still to be made.
 
         Raises:
+            NoSlotError: the KV cache has no place for so many tokens; nothing was computed.
             KeyboardInterrupt: Ctrl-C came while it ran.
         """
 
@@ -42,9 +43,19 @@ class Engine:
 
     def step(self) -> list[Event]:
         """Compute one batch."""
-        plan = self.scheduler.plan()
-        tokens = self.backend.decode(plan)
-        return self.scheduler.advance(plan, tokens)
+        while True:
+            plan = self.scheduler.plan()
+            try:
+                tokens = self.backend.decode(plan)
+            except NoSlotError:
+                self.scheduler.undo(plan)
+                if not self.scheduler.shrink():
+                    raise
+            except BaseException:
+                self.scheduler.undo(plan)
+                raise
+            else:
+                return self.scheduler.advance(plan, tokens)
 
     def stream(self, request: Request) -> Generator[Event]:
         """Run one request to its end; leaving the loop early, or Ctrl-C in it, aborts the request.

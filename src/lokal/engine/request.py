@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from lokal.engine.detokenizer import Detokenizer
-from lokal.errors import LokalError, UsageError
+from lokal.errors import IncompleteError, LokalError, UsageError
 
 MAX_SEED = 2**32 - 2  # 2**32 - 1 tells llama.cpp to choose a seed of its own
 
@@ -146,16 +146,25 @@ class Sequence:
     """A request under way: the only mutable state there is per sequence.
 
     `tokens` is prompt and generated tokens together; the first `n_computed` of them are in the
-    KV cache of `slot`.
+    KV cache of `slot`, once it has one. `n_cached` of the prompt were there when it began.
     """
 
     request: Request
-    slot: int
-    detokenizer: Detokenizer
-    tokens: list[int]
+    slot: int = -1
     n_computed: int = 0
-    admitted_at: float = field(default_factory=time.perf_counter)
+    n_cached: int = 0
+    begun_at: float | None = None
     first_token_at: float | None = None
+
+    def __post_init__(self) -> None:
+        request = self.request
+        self.tokens = list(request.tokens)
+        self._answer = Detokenizer(request.params.stop, drop_space=request.drop_space)
+        self._matcher = request.constraint.matcher() if request.constraint else None
+        self._section: Detokenizer | None = None
+        """Where reasoning goes, while the model reasons."""
+        if request.reasoning and request.reasoning.opened:
+            self._section = Detokenizer((request.reasoning.close,))
 
     @property
     def n_prompt(self) -> int:
@@ -169,6 +178,78 @@ class Sequence:
     def n_pending(self) -> int:
         """Tokens that are known but not yet in the KV cache."""
         return len(self.tokens) - self.n_computed
+
+    @property
+    def answered(self) -> bool:
+        """Whether nothing may follow: a stop text was met, or the constraint has its end."""
+        matcher = self._matcher
+        return self._answer.stopped or bool(matcher and (matcher.ended or matcher.error))
+
+    def failure(self, reason: FinishReason) -> LokalError | None:
+        """What keeps an answer that ends now, for this reason, from being what was asked for."""
+        matcher = self._matcher
+        if matcher is None or (matcher.complete and not (self._section or self._answer.stopped)):
+            return None
+        if matcher.error:
+            return matcher.error
+        what = "the reasoning" if self._section else "the answer"
+        if reason is FinishReason.LENGTH:
+            return IncompleteError(
+                f"{what} was cut after {self.n_generated} tokens,"
+                " before it matched its schema or grammar",
+                hint="allow more with -n (max_tokens) and -c (ctx), or bound its texts and lists",
+            )
+        return IncompleteError(
+            f"{what} ended before it matched its schema or grammar",
+            hint="a stop text cut it, or the model gave up; another seed may do better",
+        )
+
+    def begin(self, slot: int, n_cached: int) -> None:
+        """Go on in a slot that holds so many of the tokens already."""
+        if self.begun_at is None:
+            self.begun_at, self.n_cached = time.perf_counter(), n_cached
+        self.slot, self.n_computed = slot, n_cached
+
+    @property
+    def constrained(self) -> bool:
+        """Whether the next token is to be chosen with `mask`."""
+        return self._matcher is not None and self._section is None
+
+    def mask(self, logits: int) -> None:
+        """Forbid, in the row of logits at this address, what may not be the next token."""
+        if self._matcher is not None:
+            reasoning = self.request.reasoning
+            keep = reasoning.open_token if reasoning and not self.n_generated else None
+            self._matcher.mask(logits, keep)
+
+    def push(self, token: int, piece: bytes, *, ends: bool) -> tuple[str, bool]:
+        """Take a token that was sampled; returns its text, and whether that is reasoning.
+
+        `ends` says that it is no text but the model's end of the answer.
+        """
+        if self.first_token_at is None:
+            self.first_token_at = time.perf_counter()
+        self.tokens.append(token)
+        reasoning = self.request.reasoning
+        if self._section:
+            text = self._section.push(piece)
+            if self._section.stopped:
+                self._section = None
+            return text, True
+        if reasoning and self.n_generated == 1 and token == reasoning.open_token:
+            self._section = Detokenizer((reasoning.close,))
+            return "", True
+        if self._matcher and not ends:
+            self._matcher.accept(token)
+            if self._matcher.error:  # this token is no part of any answer
+                return "", False
+        return self._answer.push(piece), False
+
+    def flush(self) -> tuple[str, bool]:
+        """The text that was held back at the end, and whether it is reasoning."""
+        if self._section:
+            return self._section.flush(), True
+        return self._answer.flush(), False
 
 
 class Usage(NamedTuple):

@@ -1,7 +1,8 @@
 """Which tokens of which sequences the next batch holds; pure Python over integers.
 
 Decoding goes first, one token for every sequence under way; what is left of the token budget
-goes to prompts, in order of arrival, cut into chunks where they are longer.
+goes to prompts, in order of arrival, cut into chunks where they are longer. When the KV cache is
+full the newest sequence gives up its cells and is computed again later.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from lokal.engine.detokenizer import Detokenizer
+from lokal.engine.prefix import Copy, PrefixCache, Remove, common
 from lokal.engine.request import (
     Event,
     FinishEvent,
@@ -23,7 +24,7 @@ from lokal.engine.request import (
     Timings,
     Usage,
 )
-from lokal.errors import ContextError, UsageError
+from lokal.errors import ContextError, SpaceError, UsageError
 
 
 class Pieces(Protocol):
@@ -34,6 +35,27 @@ class Pieces(Protocol):
 
     def is_eog(self, token: int) -> bool:
         """Whether a token ends the generation."""
+
+
+class NoSlotError(SpaceError):
+    """A batch found no place in the native KV cache; a smaller one may."""
+
+
+class Shape(NamedTuple):
+    """How many sequences run side by side, and in what room.
+
+    A KV cache of `n_cells` tokens is held by `n_slots` sequence ids; `n_parallel` of them may be
+    under way, the others keep prefixes. A sequence has at most `n_ctx` tokens, so that each would
+    fit alone, a batch at most `n_batch`. `share` says whether prefixes are shared: the native
+    cache must be a unified one of plain attention then.
+    """
+
+    n_parallel: int
+    n_slots: int
+    n_ctx: int
+    n_cells: int
+    n_batch: int
+    share: bool = False
 
 
 class Chunk(NamedTuple):
@@ -48,15 +70,16 @@ class Chunk(NamedTuple):
 
 @dataclass
 class Plan:
-    """The next batch. `released` slots are to be emptied before it."""
+    """The next batch, and what is to be done before it.
 
+    `edits` of the KV cache come first, in order; `ended` sequences need no sampler any more. Both
+    are the scheduler's own lists: whoever does what they say takes it off, so that it is done once
+    even if the batch fails.
+    """
+
+    edits: list[Copy | Remove]
+    ended: list[Sequence]
     chunks: list[Chunk] = field(default_factory=list)
-    released: list[int] = field(default_factory=list)
-
-    @property
-    def admitted(self) -> list[Sequence]:
-        """Sequences that begin in this batch; their slots are to be made ready before it."""
-        return [chunk.sequence for chunk in self.chunks if chunk.start == 0]
 
     @property
     def n_tokens(self) -> int:
@@ -66,18 +89,17 @@ class Plan:
 class Scheduler:
     """Admits requests into slots and moves each forward batch by batch.
 
-    Invariant, when idle: every slot is free. `n_ctx` counts tokens per sequence, `n_batch`
-    tokens per batch.
+    Invariant, when idle: no slot belongs to a sequence, and every cell is free or kept.
     """
 
-    def __init__(self, pieces: Pieces, *, n_slots: int, n_ctx: int, n_batch: int) -> None:
+    def __init__(self, pieces: Pieces, shape: Shape) -> None:
+        self.shape = shape
         self._pieces = pieces
-        self.n_ctx = n_ctx
-        self.n_batch = n_batch
-        self._waiting: deque[Request] = deque()
+        self._cache = PrefixCache(shape.n_slots, shape.n_cells, share=shape.share)
+        self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
-        self._free = list(range(n_slots))
-        self._released: list[int] = []
+        self._ended: list[Sequence] = []
+        self._limit = shape.n_batch
 
     def check(self, request: Request) -> None:
         """Refuse what cannot be computed.
@@ -86,7 +108,7 @@ class Scheduler:
             UsageError: the prompt is empty.
             ContextError: the prompt leaves no room for a single token of an answer.
         """
-        check_length(len(request.tokens), self.n_ctx)
+        check_length(len(request.tokens), self.shape.n_ctx)
 
     def add(self, request: Request) -> None:
         """Queue a request.
@@ -95,93 +117,161 @@ class Scheduler:
             UsageError, ContextError: as from `check`.
         """
         self.check(request)
-        self._waiting.append(request)
+        self._waiting.append(Sequence(request))
+
+    @property
+    def n_waiting(self) -> int:
+        return len(self._waiting)
 
     @property
     def has_work(self) -> bool:
         return bool(self._waiting or self._running)
 
     def plan(self) -> Plan:
-        """The next batch: at most `n_batch` tokens.
+        """The next batch: at most `n_batch` tokens, for which there are free cells.
 
-        Nothing counts as done before `advance`: a plan that failed is simply made again.
+        Nothing counts as computed before `advance`; of a plan that failed, tell `undo`.
         """
-        plan = Plan(released=list(self._released))
-        while self._waiting and self._free:
-            self._admit(self._waiting.popleft(), self._free.pop(0))
-        budget = self.n_batch
-        decoding_first = sorted(self._running, key=lambda sequence: sequence.n_pending > 1)
-        for sequence in decoding_first:
-            if not budget:
-                break
-            start, end = (
-                sequence.n_computed,
-                min(sequence.n_computed + budget, len(sequence.tokens)),
-            )
-            sample = end == len(sequence.tokens)
-            plan.chunks.append(Chunk(sequence, start, sequence.tokens[start:end], sample))
-            budget -= end - start
+        plan = Plan(self._cache.edits, self._ended, self._under_way())
+        while not self._cache.make_room(plan.n_tokens):
+            # The first one is never given up, so that there is always one that comes to its end.
+            self._preempt(self._running[-1])
+            plan.chunks = self._under_way()
+        self._admit(plan)
         return plan
 
     def advance(self, plan: Plan, tokens: Iterable[int]) -> list[Event]:
         """Take the tokens sampled for a plan, in the order of its chunks that asked for one."""
-        del self._released[: len(plan.released)]
+        self._limit = self.shape.n_batch
         sampled = iter(tokens)
         events: list[Event] = []
         for chunk in plan.chunks:
-            chunk.sequence.n_computed += len(chunk.tokens)
+            sequence = chunk.sequence
+            self._cache.extend(sequence.slot, chunk.tokens)
+            sequence.n_computed += len(chunk.tokens)
             if chunk.sample:
-                events.extend(self._accept(chunk.sequence, next(sampled)))
+                events.extend(self._accept(sequence, next(sampled)))
         return events
+
+    def undo(self, plan: Plan) -> None:
+        """A plan failed, perhaps half-way: nothing of it may stay in the native cache."""
+        for chunk in plan.chunks:
+            if chunk.start and not self.shape.share:
+                # A recurrent state cannot be taken back by some tokens.
+                self._preempt(chunk.sequence)
+            else:
+                self._cache.edits.append(Remove(chunk.sequence.slot, chunk.start))
+
+    def shrink(self) -> bool:
+        """A plan found no place in the native cache; False if the next can be no smaller."""
+        if self._cache.clear():
+            return True
+        if len(self._running) > 1:
+            self._preempt(self._running[-1])
+            return True
+        self._limit //= 2
+        if not self._limit:
+            self._limit = self.shape.n_batch
+            return False
+        return True
 
     def abort(self, request_id: str) -> list[Event]:
         """Give a request up; text that was held back comes out."""
-        for request in self._waiting:
-            if request.id == request_id:
-                self._waiting.remove(request)
-                usage, timings = Usage(len(request.tokens), 0), Timings(prompt=0, generate=0)
-                return [FinishEvent(request_id, FinishReason.ABORTED, usage, timings)]
-        for sequence in self._running:
+        for sequence in [*self._waiting, *self._running]:
             if sequence.request.id == request_id:
                 return list(self._finish(sequence, FinishReason.ABORTED))
         return []
 
-    def _admit(self, request: Request, slot: int) -> None:
-        detokenizer = Detokenizer(request.params.stop, drop_space=request.drop_space)
-        self._running.append(Sequence(request, slot, detokenizer, list(request.tokens)))
+    def check_integrity(self) -> None:
+        """Raises: AssertionError: the books of slots and cells do not balance."""
+        self._cache.check_integrity({s.slot: s.tokens[: s.n_computed] for s in self._running})
+
+    def _under_way(self) -> list[Chunk]:
+        """What the sequences that have begun need next, as far as the budget goes."""
+        chunks, budget = [], self._limit
+        for sequence in sorted(self._running, key=lambda sequence: sequence.n_pending > 1):
+            if not budget:
+                break
+            chunks.append(_chunk(sequence, budget))
+            budget -= len(chunks[-1].tokens)
+        return chunks
+
+    def _admit(self, plan: Plan) -> None:
+        """Let requests begin, where there is a slot, budget and room for them."""
+        budget = self._limit - plan.n_tokens
+        for sequence in list(self._waiting):
+            if budget <= 0 or len(self._running) == self.shape.n_parallel:
+                break
+            found = self._cache.match(sequence.tokens)
+            if self._is_on_its_way(sequence, found.n_tokens):
+                continue
+            # Room for all of it and a token for everybody: else somebody is preempted at once.
+            needed = len(sequence.tokens) - found.n_tokens + plan.n_tokens + len(self._running)
+            if self._running and needed > found.n_room:
+                break
+            self._waiting.remove(sequence)
+            self._running.append(sequence)
+            sequence.begin(*self._cache.take(sequence.tokens))
+            plan.chunks.append(_chunk(sequence, budget))
+            budget -= len(plan.chunks[-1].tokens)
+            self._cache.make_room(plan.n_tokens)
+
+    def _is_on_its_way(self, sequence: Sequence, n_here: int) -> bool:
+        """Whether somebody computes right now more of a prompt than what is here."""
+        limit = len(sequence.tokens) - 1
+        return self.shape.share and any(
+            min(common(sequence.tokens, other.tokens), limit) > n_here
+            for other in self._running
+            if other.n_pending > 1
+        )
+
+    def _preempt(self, sequence: Sequence) -> None:
+        """Take a sequence's cells from it; it is computed again when there is room."""
+        self._cache.drop(sequence.slot)
+        self._running.remove(sequence)
+        sequence.n_computed = 0
+        self._waiting.appendleft(sequence)
 
     def _accept(self, sequence: Sequence, token: int) -> Iterator[Event]:
-        if sequence.first_token_at is None:
-            sequence.first_token_at = time.perf_counter()
-        sequence.tokens.append(token)
         params = sequence.request.params
-        if self._pieces.is_eog(token) and not params.ignore_eos:
-            yield from self._finish(sequence, FinishReason.STOP)
-            return
-        text = sequence.detokenizer.push(self._pieces.piece(token))
+        ends = self._pieces.is_eog(token) and not params.ignore_eos
+        piece = b"" if ends else self._pieces.piece(token)
+        text, reasoning = sequence.push(token, piece, ends=ends)
         if text:
-            yield TextEvent(sequence.request.id, text)
-        if sequence.detokenizer.stopped:
+            yield TextEvent(sequence.request.id, text, reasoning)
+        if ends or sequence.answered:
             yield from self._finish(sequence, FinishReason.STOP)
-        elif sequence.n_generated == params.max_tokens or len(sequence.tokens) > self.n_ctx:
+        elif sequence.n_generated == params.max_tokens or len(sequence.tokens) > self.shape.n_ctx:
             yield from self._finish(sequence, FinishReason.LENGTH)
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> Iterator[Event]:
-        self._running.remove(sequence)
-        self._free.append(sequence.slot)
-        if sequence.slot not in self._released:  # where a plan with its successor failed
-            self._released.append(sequence.slot)
-        text = sequence.detokenizer.flush()
+        if sequence in self._running:
+            self._running.remove(sequence)
+            self._cache.keep(sequence.slot, (waiting.tokens for waiting in self._waiting))
+        else:
+            self._waiting.remove(sequence)
+        self._ended.append(sequence)
+        text, reasoning = sequence.flush()
         if text:
-            yield TextEvent(sequence.request.id, text)
+            yield TextEvent(sequence.request.id, text, reasoning)
+        error = None if reason is FinishReason.ABORTED else sequence.failure(reason)
         now = time.perf_counter()
+        begun = sequence.begun_at or now
         first = sequence.first_token_at or now
         yield FinishEvent(
             sequence.request.id,
-            reason,
-            Usage(sequence.n_prompt, sequence.n_generated),
-            Timings(prompt=first - sequence.admitted_at, generate=now - first),
+            FinishReason.ERROR if error else reason,
+            Usage(sequence.n_prompt, sequence.n_generated, sequence.n_cached),
+            Timings(prompt=first - begun, generate=now - first),
+            error,
         )
+
+
+def _chunk(sequence: Sequence, budget: int) -> Chunk:
+    """The next tokens of a sequence, at most `budget`."""
+    start, n_tokens = sequence.n_computed, len(sequence.tokens)
+    end = min(start + budget, n_tokens)
+    return Chunk(sequence, start, sequence.tokens[start:end], sample=end == n_tokens)
 
 
 def check_length(n_prompt: int, n_ctx: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any
 
 from lokal.errors import UsageError
@@ -56,17 +57,26 @@ class Vocabulary:
         return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
 
     def eog_tokens(self) -> list[int]:
+        return self._eog_tokens
+
+    @functools.cached_property
+    def _eog_tokens(self) -> list[int]:
         return [token for token in range(self.n_tokens) if self.is_eog(token)]
 
-    def piece(self, token: int) -> bytes:
-        """The bytes a token writes; none for control tokens."""
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes a token writes; control tokens write none, or their name where `special`."""
         n = self._lib.llama_token_to_piece(
-            self._vocab, token, self._buffer, len(self._buffer), 0, False
+            self._vocab, token, self._buffer, len(self._buffer), 0, special
         )
         if n < 0:
             self._buffer = ctypes.create_string_buffer(-n)
-            return self.piece(token)
+            return self.piece(token, special=special)
         return self._buffer.raw[:n]
+
+    def native(self) -> tuple[int, int]:
+        """Addresses of the native vocabulary and of llama.cpp's tokenizer, for native code."""
+        tokenize = ctypes.cast(self._lib._lib.llama_tokenize, ctypes.c_void_p).value
+        return int(self._vocab), int(tokenize or 0)
 
     def tokenize(self, text: str) -> list[int]:
         """Tokens of a text in which the names of special tokens stand for these.

@@ -9,6 +9,7 @@ from lokal.gguf import Header
 
 MAX_CONTEXT = 2**27  # tokens; beyond any model, and far from overflowing llama.cpp's counters
 STEP = 256  # tokens; llama.cpp pads contexts to this
+TYPICAL = 1024  # tokens; what a row of a batch is given room for, prompt and answer
 LEAST = 512  # tokens; a default context smaller than this helps nobody
 
 
@@ -49,6 +50,19 @@ def check_context(asked: int) -> None:
         raise UsageError(
             f"a context of {asked} tokens", hint=f"give -c a number from 2 to {MAX_CONTEXT}"
         )
+
+
+def cells(header: Header, n_ctx: int, n_parallel: int, available: int | None) -> int:
+    """Tokens that one KV cache should hold for so many sequences side by side.
+
+    A whole context at least, because each must fit alone; at most a whole one for all; and as
+    sequences seldom fill theirs, room for `TYPICAL` tokens each, as far as memory allows.
+    """
+    wanted = max(n_ctx, n_parallel * min(n_ctx, TYPICAL))
+    if available is None:
+        return wanted
+    room = max(0, available - header.weights_bytes) // 2
+    return max(n_ctx, min(wanted, _most(header, room)))
 
 
 def _asked(header: Header, limit: int, asked: int, available: int | None) -> Context:

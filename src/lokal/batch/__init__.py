@@ -1,0 +1,1 @@
+"""Rows in, rows out: jobs that can be killed and continued."""

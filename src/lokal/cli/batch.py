@@ -1,0 +1,79 @@
+"""`llm batch`: many prompts, a line for each."""
+
+from __future__ import annotations
+
+from lokal.cli import options as opt
+
+
+def batch(
+    model: opt.ModelName,
+    input_: opt.InputFile = None,
+    template: opt.Template = None,
+    system: opt.System = None,
+    input_format: opt.InputFormat = "auto",
+    output: opt.BatchOutput = None,
+    restart: opt.Restart = False,
+    retry_errors: opt.RetryErrors = False,
+    unordered: opt.Unordered = False,
+    text: opt.Text = False,
+    limit: opt.Limit = None,
+    sample: opt.Sample = None,
+    max_errors: opt.MaxErrors = None,
+    max_tokens: opt.MaxTokens = None,
+    ctx: opt.Ctx = None,
+    temp: opt.Temp = None,
+    top_p: opt.TopP = None,
+    top_k: opt.TopK = None,
+    min_p: opt.MinP = None,
+    repeat_penalty: opt.RepeatPenalty = None,
+    seed: opt.Seed = None,
+    stop: opt.Stop = None,
+    ignore_eos: opt.IgnoreEos = False,
+    raw: opt.Raw = False,
+    parallel: opt.Parallel = "auto",
+    threads: opt.Threads = None,
+    gpu_layers: opt.GpuLayers = "auto",
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
+    offline: opt.Offline = False,
+    debug: opt.Debug = False,  # noqa: ARG001 - looked up by main
+) -> int:
+    """Answer every row of the input; results are JSON lines on standard output or in a file."""
+    from lokal.batch.job import JobOptions
+    from lokal.batch.output import OutputOptions
+    from lokal.batch.rows import ReadOptions
+    from lokal.cli.job import BatchOptions, execute
+    from lokal.loading import LoadOptions
+
+    sampling = {
+        "temperature": temp,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "repeat_penalty": repeat_penalty,
+        "max_tokens": max_tokens,
+        "stop": tuple(stop) if stop else None,
+        "ignore_eos": ignore_eos or None,
+    }
+    return execute(
+        BatchOptions(
+            model=model,
+            input=input_,
+            reading=ReadOptions(input_format, template, system),
+            output=output,
+            writing=OutputOptions(unordered, not text, restart, retry_errors),
+            job=JobOptions(
+                sampling={name: value for name, value in sampling.items() if value is not None},
+                seed=seed,
+                raw=raw,
+                text=text,
+                max_errors=max_errors,
+            ),
+            load=LoadOptions(ctx, threads, gpu_layers, parallel),
+            limit=limit,
+            sample=sample,
+            quiet=quiet,
+            verbose=verbose,
+            offline=offline,
+        )
+    )

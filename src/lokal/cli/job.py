@@ -1,0 +1,198 @@
+"""What `llm batch` does once the command line is understood."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import islice
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from lokal import settings
+from lokal.batch.fingerprints import Fingerprints, Made
+from lokal.batch.job import Job, JobOptions, Watcher
+from lokal.batch.output import Output, OutputOptions, Stream, open_output
+from lokal.batch.rows import ReadOptions, Row, read
+from lokal.batch.sample import sample
+from lokal.cli.output import note, open_sink
+from lokal.cli.prompt_input import check_text
+from lokal.cli.watchers import Sampled, watcher
+from lokal.engine.interrupt import Interrupt
+from lokal.engine.llama import native_log
+from lokal.engine.request import SamplingParams, check_seed
+from lokal.errors import BatchError, UsageError
+from lokal.loading import LoadOptions
+from lokal.model import Model, fingerprint
+from lokal.result import Origin
+from lokal.settings import Settings, expand
+from lokal.weights import Weights, find, obtain
+
+if TYPE_CHECKING:
+    from lokal.hub.client import Progress
+
+
+class BatchOptions(NamedTuple):
+    """What `llm batch` was asked for."""
+
+    model: str
+    input: str | None
+    reading: ReadOptions
+    output: str | None
+    writing: OutputOptions
+    job: JobOptions
+    load: LoadOptions
+    limit: int | None
+    sample: int | None
+    quiet: bool
+    verbose: int
+    offline: bool
+
+    def say(self, text: str) -> None:
+        """A line for people, unless they want none."""
+        if not self.quiet:
+            note(text)
+
+
+def execute(options: BatchOptions) -> int:
+    """Open both ends, load, run, report; returns the exit code."""
+    # What the user got wrong is said before anything is fetched or loaded.
+    SamplingParams(**options.job.sampling)
+    options.load.check()
+    if options.job.seed is not None:
+        check_seed(options.job.seed)
+    check_text(options.reading.system or "", "the system message")
+    check_text(options.reading.template or "", "the template")
+    if options.output is None and (options.writing.restart or options.writing.retry_errors):
+        raise UsageError("nothing to continue without a file", hint="name one with -o")
+    surroundings = settings.load(offline=options.offline)
+    source = find(options.model, surroundings)
+    with _input(options.input) as (stream, name):
+        rows: Iterable[Row] = islice(read(stream, name, options.reading), options.limit)
+        if options.sample is not None:
+            rows = sample(rows, options.sample)
+        with _output(options, stream) as output:
+            progress = None if options.quiet else lambda: _progress(surroundings)
+            weights = obtain(source, surroundings, progress, ctx=options.load.ctx)
+            if not options.job.raw and weights.template is None:
+                options.say(
+                    f"note: {weights.name} has no chat template, it completes texts as they are"
+                )
+            with native_log(note) if options.verbose > 1 else contextlib.nullcontext():
+                return _run(options, weights, surroundings, rows, output, stream)
+
+
+def _progress(surroundings: Settings) -> Progress:
+    from lokal.cli.ui import progress
+
+    return progress(surroundings)
+
+
+@contextlib.contextmanager
+def _input(path: str | None) -> Iterator[tuple[BinaryIO, str]]:
+    """The rows as bytes, and what to call them in messages."""
+    if path is None or path == "-":
+        if sys.stdin is None or (path is None and sys.stdin.isatty()):
+            raise UsageError(
+                "there are no rows", hint="name a file, or pipe them in: cat FILE | llm batch MODEL"
+            )
+        yield sys.stdin.buffer, "standard input"
+        return
+    try:
+        file = expand(path).open("rb")
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", hint="check the name of the input"
+        ) from None
+    with file:
+        yield file, path
+
+
+@contextlib.contextmanager
+def _output(options: BatchOptions, stream: BinaryIO) -> Iterator[Output]:
+    if options.sample is not None:
+        yield Stream(lambda _: None)
+    elif options.output is None or options.output == "-":
+        with open_sink(None) as sink, Stream(sink.line, unordered=options.writing.unordered) as out:
+            yield out
+    else:
+        with open_output(options.output, options.writing, os.fstat(stream.fileno())) as out:
+            yield out
+
+
+def _run(
+    options: BatchOptions,
+    weights: Weights,
+    surroundings: Settings,
+    rows: Iterable[Row],
+    output: Output,
+    stream: BinaryIO,
+) -> int:
+    interrupt = Interrupt()
+    with Model(weights, options.load, interrupt) as model:
+        if model.context.note:
+            options.say(f"note: {model.context.note}")
+        if options.verbose:
+            note(model.description)
+        made = _made(options, model, surroundings)
+        fingerprints = Fingerprints(surroundings.state_dir)
+        fingerprints.check(options.output or "", output.earlier, made)
+        fingerprints.remember(made)
+        origin = Origin(made.model, made.weights, made.fingerprint, model.load_seconds)
+        eyes = _watcher(options, surroundings, stream)
+        job = Job(model, origin, output, options.job, eyes)
+        gc.freeze()  # what a start left behind stays, so that no collection scans it
+        gc.enable()
+        # Ctrl-C waits for a place where no row is half written.
+        with interrupt.listening(), eyes:
+            output.begin()
+            job.run(rows)
+    return _report(options, job, output)
+
+
+def _made(options: BatchOptions, model: Model, surroundings: Settings) -> Made:
+    job = options.job
+    shaping = {
+        "chat_template": None if job.raw else model.weights.template,
+        "template": options.reading.template,
+        "system": options.reading.system,
+        "ctx": options.load.ctx or model.weights.context_limit,
+        "grammar": job.grammar and list(job.grammar),
+    }
+    params = model.sampling(**job.sampling)
+    weights = f"sha256:{model.weights.sha256(surroundings)}"
+    made_with = {**asdict(params), **shaping}
+    return Made(model.weights.name, weights, fingerprint(params, **shaping), made_with)
+
+
+def _watcher(options: BatchOptions, surroundings: Settings, stream: BinaryIO) -> Watcher:
+    if options.sample is not None:
+        return Sampled()
+    if options.quiet:
+        return Watcher()
+    status = os.fstat(stream.fileno())
+    size = status.st_size if stat.S_ISREG(status.st_mode) and not options.limit else None
+    return watcher(surroundings, size)
+
+
+def _report(options: BatchOptions, job: Job, output: Output) -> int:
+    """What came of it, as a line for people and as the exit code."""
+    counts = job.counts
+    if output.changed:
+        options.say(
+            f"note: {output.changed} rows have changed since they were done;"
+            " they stay as they are, --restart does them again"
+        )
+    if counts.cut:
+        options.say(f"note: {counts.cut} answers were cut at the token limit or the context's end")
+    failed = counts.failed + output.earlier.failed
+    if not failed:
+        return 0
+    retry = "; --retry-errors tries them again" if options.output else ""
+    raise BatchError(
+        f"{failed} of {counts.done + output.earlier.rows} rows failed",
+        hint=f"their lines say why{retry}",
+    )

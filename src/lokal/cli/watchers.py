@@ -1,0 +1,141 @@
+"""How a batch goes, for people, on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from lokal.batch.job import Counts, Watcher
+from lokal.batch.rows import Row
+from lokal.cli.output import duration, note, visible
+from lokal.model import Completion
+from lokal.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+INTERVAL = 5.0  # seconds between two lines where no terminal can draw a bar
+TOLD = 10  # failures that are told one by one
+SHOWN = 500  # characters of a prompt in a sample
+
+
+def watcher(settings: Settings, size: int | None) -> Watcher:
+    """What suits standard error; `size` is the input's in bytes, None for a pipe."""
+    bars = sys.stderr and sys.stderr.isatty() and not settings.no_color
+    return BarWatcher(size) if bars else LineWatcher(size)
+
+
+class LineWatcher(Watcher):
+    """A line every few seconds, one for each of the first failures, and one at the end."""
+
+    def __init__(self, size: int | None) -> None:
+        self._size = size
+        self._start = time.monotonic()
+        self._told_at = self._start
+        self._counts = Counts()
+
+    def __exit__(self, *_: object) -> None:
+        counts = self._counts
+        if counts.taken:
+            self._say(f"{_rows(counts)} in {duration(self._seconds)}{self._speed()}")
+
+    def row(self, row: Row, answer: Completion, counts: Counts) -> None:  # noqa: ARG002 - for subclasses
+        self._update(counts)
+        if answer.error and counts.failed <= TOLD:
+            more = "; further failures are only counted" if counts.failed == TOLD else ""
+            self._say(f"failed: {answer.error}{more}")
+
+    def skip(self, counts: Counts) -> None:
+        self._update(counts)
+
+    def _update(self, counts: Counts) -> None:
+        self._counts = counts
+        now = time.monotonic()
+        if now - self._told_at >= INTERVAL:
+            self._told_at = now
+            self._say(f"{_rows(counts)}{self._speed()}{self._left()}")
+
+    def _say(self, text: str) -> None:
+        note(text)
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._start
+
+    @property
+    def _share(self) -> float | None:
+        """How much of the input is done."""
+        counts = self._counts
+        if not self._size or not counts.taken:
+            return None
+        return counts.end / self._size * (counts.done + counts.skipped) / counts.taken
+
+    def _speed(self) -> str:
+        tokens = self._counts.completion_tokens
+        return f", {tokens / max(self._seconds, 1e-3):.0f} tokens/s" if tokens else ""
+
+    def _left(self) -> str:
+        share = self._share
+        if not share or not self._counts.done:
+            return ""
+        return f", {duration(self._seconds * (1 / share - 1))} left"
+
+
+class BarWatcher(LineWatcher):
+    """A bar, drawn by rich."""
+
+    def __enter__(self) -> BarWatcher:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        self._bars: Bars = Bars(
+            BarColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        self._task: Any = self._bars.add_task("loading", total=1 if self._size else None)
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+        super().__exit__()
+
+    def _update(self, counts: Counts) -> None:
+        self._counts = counts
+        text = f"{_rows(counts)}{self._speed()}{self._left()}"
+        self._bars.update(self._task, description=text, completed=self._share or 0)
+
+    def _say(self, text: str) -> None:
+        self._bars.console.print(visible(text), markup=False, highlight=False)
+
+
+class Sampled(Watcher):
+    """Shows prompts and answers of a few rows."""
+
+    def row(self, row: Row, answer: Completion, counts: Counts) -> None:
+        if counts.done > 1:
+            note("")
+        name = "" if row.id is None else f", id {row.id}"
+        note(f"--- line {row.line}{name}")
+        for message in row.messages:
+            text = str(message["content"])
+            note(f"{message['role']}: {text[:SHOWN]}{'…' if len(text) > SHOWN else ''}")
+        if answer.error:
+            note(f"failed: {answer.error}")
+        else:
+            cut = " (cut at the limit)" if answer.finish_reason == "length" else ""
+            note(f"answer{cut}: {answer.text}")
+
+
+def _rows(counts: Counts) -> str:
+    """Rows in words: 1204 rows, 3 failed, 200 were there."""
+    parts = [f"{counts.done} rows"]
+    if counts.failed:
+        parts.append(f"{counts.failed} failed")
+    if counts.skipped:
+        parts.append(f"{counts.skipped} were there")
+    return ", ".join(parts)

@@ -1,0 +1,101 @@
+"""How a model is loaded: what the user asked for, and what the machine gives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lokal.engine.build import gpu_bytes
+from lokal.engine.llama import MAX_THREADS, check_threads
+from lokal.engine.scheduler import Shape
+from lokal.errors import UsageError
+from lokal.hardware import context as sizing
+from lokal.hardware.cpu import usable_cores
+from lokal.hardware.memory import available_bytes
+from lokal.weights import Weights
+
+SINGLE_BATCH = 2048  # tokens of a batch of one sequence; llama.cpp's own default
+BATCH_TOKENS = 512  # tokens of a batch of many sequences; as many as llama.cpp computes at once
+# From 64 tokens on, attention on a CPU looks at cells of other sequences as well.
+AUTO_ON_CPU, AUTO_ON_GPU = 48, 64  # sequences
+REPACK_BELOW = 16  # sequences; repacked weights decode one token faster, and many slower
+SPARE_SLOTS = 32  # sequence ids that keep prefixes while all others are under way
+MAX_PARALLEL = 224  # with the spare ones 256, LLAMA_MAX_SEQ
+
+
+class LoadOptions(NamedTuple):
+    """What the user asked of a load; None and "auto" leave the choice to lokal.
+
+    `ctx` is in tokens, for each sequence; `gpu_layers` is "auto", "all" or a number; `parallel` is
+    how many sequences run side by side, "auto" or a number.
+    """
+
+    ctx: int | None = None
+    threads: int | None = None
+    gpu_layers: str | int = "auto"
+    parallel: str | int = 1
+
+    def check(self) -> None:
+        """Raises: UsageError: what no file and no machine could make right."""
+        self.native_gpu_layers()
+        self.native_threads()
+        self.n_parallel()
+        if self.ctx is not None:
+            sizing.check_context(self.ctx)
+
+    def native_gpu_layers(self) -> int | None:
+        """The number for llama.cpp: -1 offloads every layer, None is its own choice.
+
+        Raises:
+            UsageError: not one of the three forms.
+        """
+        text = str(self.gpu_layers)
+        if text == "auto":
+            return None
+        if text == "all":
+            return -1
+        if not (text.isascii() and text.isdigit()) or int(text) > 2**31 - 1:
+            raise UsageError(f"--gpu-layers {text}", hint="give auto, all, or a number from 0 on")
+        return int(text)
+
+    def n_parallel(self) -> int:
+        """How many sequences run side by side.
+
+        Raises:
+            UsageError: neither of the two forms.
+        """
+        text = str(self.parallel)
+        if text == "auto":
+            return AUTO_ON_GPU if self.gpu_layers != "0" and gpu_bytes() else AUTO_ON_CPU
+        if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_PARALLEL:
+            raise UsageError(
+                f"--parallel {text}", hint=f"give auto, or a number from 1 to {MAX_PARALLEL}"
+            )
+        return int(text)
+
+    def native_threads(self) -> int:
+        """The number for llama.cpp.
+
+        Raises:
+            UsageError: out of range.
+        """
+        if self.threads is None:
+            return min(usable_cores(), MAX_THREADS)
+        check_threads(self.threads)
+        return self.threads
+
+
+def choose_shape(weights: Weights, n_ctx: int, n_parallel: int, *, shares: bool) -> Shape:
+    """How many sequences of `n_ctx` tokens run side by side, and in what room.
+
+    `shares` says whether this kind of model can share prefixes.
+    """
+    if n_parallel == 1:  # every answer computed as if it were the only one
+        return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH)
+    n_cells = sizing.cells(weights.header, n_ctx, n_parallel, available_bytes())
+    n_slots = n_parallel + SPARE_SLOTS if shares else n_parallel
+    return Shape(n_parallel, n_slots, n_ctx, n_cells, BATCH_TOKENS, shares)
+
+
+def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:
+    """The context these weights would get on this machine now."""
+    return sizing.choose(weights.header, weights.context_limit, options.ctx, available_bytes())
