@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,10 +44,12 @@ def tree() -> list[Ask]:
     ]
 
 
-def write(path: Path, asks: list[Ask]) -> Path:
+def write(path: Path, asks: Iterable[Ask]) -> Path:
     """As JSON lines for `llm batch`; returns the path."""
-    rows = ({"prompt": prompt, "max_tokens": n, "ignore_eos": True} for prompt, n in asks)
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    with path.open("w") as file:
+        for prompt, n in asks:
+            row = {"prompt": prompt, "max_tokens": n, "ignore_eos": True}
+            file.write(f"{json.dumps(row)}\n")
     return path
 
 
