@@ -19,13 +19,17 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # lokal/__init__.py.
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
-    | {"loading", "batch", "result"}
+    | {"loading", "batch", "result", "completion", "conversation", "side_by_side"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
-    "": {"model", "loading", "weights", "settings"},
-    "batch": {"result", "model", "engine", "settings", "errors"},
-    "result": {"model"},
-    "model": {"loading", "weights", "engine", "errors"},
+    "": {"model", "completion", "loading", "weights", "settings"},
+    "batch": {"result", "model", "completion", "engine", "settings", "errors"},
+    "result": {"completion", "engine"},
+    "model": {"side_by_side", "completion", "conversation", "loading", "weights"}
+    | {"engine", "errors"},
+    "side_by_side": {"completion", "engine", "errors"},
+    "completion": {"engine", "errors"},
+    "conversation": {"engine", "errors"},
     "loading": {"weights", "engine", "hardware", "errors"},
     "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}
     | {"preflight"},

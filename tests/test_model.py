@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 
 import lokal
 from lokal.catalog.entry import Entry, License, Origin, Sampling
+from lokal.conversation import conversation
 from lokal.engine.request import FinishReason, SamplingParams
 from lokal.errors import ContextError, LoadError, ModelNameError, UsageError
 from lokal.gguf import check
 from lokal.loading import LoadOptions
-from lokal.model import Model, conversation, fingerprint
+from lokal.model import Model
 from lokal.weights import Weights
 
 FIXED: dict[str, Any] = {"seed": 7, "max_tokens": 10, "ignore_eos": True}
@@ -309,13 +310,59 @@ def test_a_split_model_is_loaded_by_its_first_shard(tmp_path: Path) -> None:
     assert len(texts) == 1
 
 
-def test_a_fingerprint_tells_settings_apart() -> None:
-    """The same settings, the same fingerprint; any change shows."""
-    prints = [
-        fingerprint(SamplingParams(), template="x"),
-        fingerprint(SamplingParams(), template="y"),
-        fingerprint(SamplingParams(top_k=3), template="x"),
-        fingerprint(SamplingParams(stop=("\udcff",)), template="x"),
-    ]
-    assert len(set(prints)) == 4
-    assert fingerprint(SamplingParams(), template="x") == prints[0]
+def test_a_batch_answers_in_order(llama: Path) -> None:
+    """One completion for each prompt, the same as one at a time; a bad prompt fails alone."""
+    prompts = ["hello", "the world", "", "once upon a time " * 200, "say it", "a little"]
+    with lokal.load(str(llama), ctx=256, threads=1) as model:
+        alone = [model.generate(prompts[at], **FIXED).text for at in (0, 1, 2, 4, 5)]
+    with lokal.load(str(llama), ctx=256, threads=1, parallel=3) as model:
+        done = list(model.batch(iter(prompts), **FIXED))
+        assert [answer.text for answer in done if not answer.error] == alone
+        assert [type(answer.error) for answer in done if answer.error] == [ContextError]
+        assert done[3].finish_reason == "error"
+        assert list(model.batch([])) == []
+
+
+def test_what_no_prompt_could_make_right_is_refused_at_once(model: Model) -> None:
+    """Before the first prompt is taken, and not a failure for each of them."""
+    for wrong in ({"temperature": -1}, {"schema": '{"type": "nothing"}'}, {"schema": "{"}):
+        with pytest.raises(UsageError):
+            model.batch(iter([]), **wrong)
+
+
+def test_a_model_is_used_while_a_batch_is_under_way(llama: Path) -> None:
+    """Between two answers, by the prompts themselves, and after a batch was left half-way."""
+    with lokal.load(str(llama), ctx=256, threads=1, parallel=2) as model:
+        expected = [answer.text for answer in model.batch(["hello", "you", "time"], **FIXED)]
+        alone = model.generate("the world", **FIXED).text
+        got = []
+        for answer in model.batch(["hello", "you", "time"], **FIXED):
+            got.append(answer.text)
+            assert model.generate("the world", **FIXED).text == alone
+        assert got == expected
+
+        def asking() -> Iterator[str]:
+            for word in ("hello", "you", "time"):
+                assert model.generate("the world", **FIXED).text == alone
+                yield word
+
+        assert [answer.text for answer in model.batch(asking(), **FIXED)] == expected
+        left = model.batch(["hello", "you", "time"], **FIXED)
+        assert next(left).text == expected[0]
+        assert model.generate("the world", **FIXED).text == alone
+        assert [answer.text for answer in left] == expected[1:]
+        abandoned = model.batch(["hello", "you", "time"], **FIXED)
+        next(abandoned)
+        del abandoned
+        assert not model._engine.scheduler.has_work
+
+
+@pytest.mark.parametrize("n_ctx", [2, 8, 16, 64, 257])
+@pytest.mark.parametrize("parallel", [2, 7, 48, 224])
+def test_any_context_and_any_number_of_sequences_go_together(
+    llama: Path, n_ctx: int, parallel: int
+) -> None:
+    """llama.cpp would abort where a cache has fewer cells than sequences."""
+    with lokal.load(str(llama), ctx=n_ctx, threads=1, parallel=parallel) as model:
+        answers = list(model.batch([""] * 3, raw=True, max_tokens=3, ignore_eos=True))
+        assert [answer.usage.completion_tokens for answer in answers] == [min(3, n_ctx)] * 3

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import os
     from typing import Any
 
-    from lokal.model import Completion, Model
+    from lokal.completion import Completion
+    from lokal.model import Model
 
 __version__ = "0.1.0"
 __all__ = ["Completion", "Model", "load"]
@@ -23,10 +24,10 @@ __all__ = ["Completion", "Model", "load"]
 
 def __getattr__(name: str) -> Any:
     """`lokal.Model` and `lokal.Completion`, imported when somebody asks for them."""
-    if name in {"Completion", "Model"}:
-        from lokal import model
+    if name in __all__:
+        import importlib
 
-        return getattr(model, name)
+        return getattr(importlib.import_module(f"lokal.{name.lower()}"), name)
     raise AttributeError(f"module 'lokal' has no attribute {name!r}")
 
 

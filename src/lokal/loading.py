@@ -18,6 +18,8 @@ BATCH_TOKENS = 512  # tokens of a batch of many sequences; as many as llama.cpp 
 # From 64 tokens on, attention on a CPU looks at cells of other sequences as well.
 AUTO_ON_CPU, AUTO_ON_GPU = 48, 64  # sequences
 REPACK_BELOW = 16  # sequences; repacked weights decode one token faster, and many slower
+SMALL_CONTEXT = 2048  # tokens; of which each sequence gets a whole one
+TYPICAL = 1024  # tokens; what a row of a batch is given room for, prompt and answer
 SPARE_SLOTS = 32  # sequence ids that keep prefixes while all others are under way
 MAX_PARALLEL = 224  # with the spare ones 256, LLAMA_MAX_SEQ
 
@@ -87,13 +89,20 @@ class LoadOptions(NamedTuple):
 def choose_shape(weights: Weights, n_ctx: int, n_parallel: int, *, shares: bool) -> Shape:
     """How many sequences of `n_ctx` tokens run side by side, and in what room.
 
-    `shares` says whether this kind of model can share prefixes.
+    Each in a cache of its own where contexts are small. Else all in one, with room for `TYPICAL`
+    tokens each, as sequences seldom fill their context; for one whole context at least, so that
+    each would fit alone. `shares` says whether this kind of model can share prefixes.
     """
     if n_parallel == 1:  # every answer computed as if it were the only one
-        return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH)
-    n_cells = sizing.cells(weights.header, n_ctx, n_parallel, available_bytes())
+        return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH, streams=True)
+    most = sizing.most_cells(weights.header, n_parallel, available_bytes())
+    n_cells = n_parallel * sizing.padded(n_ctx)
+    if n_ctx <= SMALL_CONTEXT and n_cells <= most:
+        return Shape(n_parallel, n_parallel, n_ctx, n_cells, BATCH_TOKENS, shares, streams=True)
     n_slots = n_parallel + SPARE_SLOTS if shares else n_parallel
-    return Shape(n_parallel, n_slots, n_ctx, n_cells, BATCH_TOKENS, shares)
+    n_cells = min(n_parallel * min(n_ctx, TYPICAL), most)
+    # llama.cpp aborts where a cache has fewer cells than sequences.
+    return Shape(n_parallel, n_slots, n_ctx, max(n_ctx, n_cells, n_slots), BATCH_TOKENS, shares)
 
 
 def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
+from lokal.completion import Completion, completion
+from lokal.conversation import conversation
 from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
@@ -18,34 +21,19 @@ from lokal.engine.request import (
     MAX_SEED,
     Event,
     FinishEvent,
-    FinishReason,
     Request,
     SamplingParams,
-    TextEvent,
-    Timings,
-    Usage,
     check_seed,
 )
 from lokal.engine.scheduler import Scheduler
-from lokal.errors import LokalError, UsageError
+from lokal.errors import UsageError
 from lokal.loading import REPACK_BELOW, LoadOptions, choose_context, choose_shape
+from lokal.side_by_side import Take, answers, in_order
 from lokal.weights import Weights
 
-AHEAD = 8  # answers per sequence that may wait for an earlier one
-
-Take = Callable[[bool], Request | None]
-
-
-class Completion(NamedTuple):
-    """A finished answer; one that failed says why in `error`."""
-
-    text: str
-    finish_reason: FinishReason
-    usage: Usage
-    timings: Timings
-    seed: int
-    reasoning: str | None = None
-    error: LokalError | None = None
+if TYPE_CHECKING:
+    from lokal.engine.constraint import Compiler, Grammar
+    from lokal.engine.request import Constraint
 
 
 class Model:
@@ -86,6 +74,7 @@ class Model:
         self.shape = self._context.shape
         scheduler = Scheduler(self._native.vocabulary, self.shape)
         self._engine = Engine(self._context, scheduler)
+        self._compiler: Compiler | None = None
         self.load_seconds = time.perf_counter() - start
 
     def close(self) -> None:
@@ -106,30 +95,41 @@ class Model:
         system: str | None = None,
         raw: bool = False,
         seed: int | None = None,
+        schema: str | Mapping[str, Any] | None = None,
+        grammar: Grammar | None = None,
         **sampling: Any,
     ) -> Iterator[str]:
         """Yield the answer piece by piece as the model writes it.
 
-        Leaving the loop ends the answer. Of two streams at once, the second waits for the first.
+        Leaving the loop ends the answer. Streams may be open at once; as many as `load(parallel=…)`
+        said run side by side, the others wait.
 
         Args:
             prompt: the user's words, or a whole conversation as OpenAI-style messages.
             system: what goes before the conversation.
             raw: complete the text without a chat template.
             seed: the same seed gives the same text on the same machine; None draws one.
+            schema: a JSON Schema, as text or dict; the answer is JSON that it validates.
+            grammar: another form that the answer must have, such as Grammar("regex", "yes|no").
             sampling: any field of `SamplingParams`; what is left out is what the model's makers
                 recommend, else llama.cpp's default.
 
         Raises:
             ContextError: the prompt does not fit the context.
             UsageError: a sampling value out of range, or a template that refuses the messages.
+            ConstraintError: the schema or grammar does not compile.
+            IncompleteError: the answer ended before it matched its schema or grammar.
         """
-        request = self._request(prompt, system, raw, seed, sampling)
+        grammar = self._grammar(schema, grammar)
+        request = self._request(prompt, system, raw, seed, grammar, self.sampling(**sampling))
         return self._texts(request)
 
     def _texts(self, request: Request) -> Iterator[str]:
         for event in self.events(request):
-            if isinstance(event, TextEvent):
+            if isinstance(event, FinishEvent):
+                if event.error:
+                    raise event.error
+            elif not event.reasoning:
                 yield printable(event.text)
 
     def generate(
@@ -139,11 +139,17 @@ class Model:
         system: str | None = None,
         raw: bool = False,
         seed: int | None = None,
+        schema: str | Mapping[str, Any] | None = None,
+        grammar: Grammar | None = None,
         **sampling: Any,
     ) -> Completion:
         """The whole answer at once; arguments and errors as in `stream`."""
-        request = self._request(prompt, system, raw, seed, sampling)
-        return completion(request, self.events(request))
+        grammar = self._grammar(schema, grammar)
+        request = self._request(prompt, system, raw, seed, grammar, self.sampling(**sampling))
+        answer = completion(request, self.events(request))
+        if answer.error:
+            raise answer.error
+        return answer
 
     def batch(
         self,
@@ -152,6 +158,8 @@ class Model:
         system: str | None = None,
         raw: bool = False,
         seed: int | None = None,
+        schema: str | Mapping[str, Any] | None = None,
+        grammar: Grammar | None = None,
         **sampling: Any,
     ) -> Iterator[Completion]:
         """Answer many prompts side by side; yields one completion for each, in their order.
@@ -162,73 +170,26 @@ class Model:
 
         Raises:
             UsageError: a sampling value out of range.
+            ConstraintError: the schema or grammar does not compile.
         """
-        self.sampling(**sampling)
-        numbered = enumerate(prompts)
-        places: dict[str, int] = {}
-        done: dict[int, Completion] = {}
-        n_yielded, more = 0, True
+        params = self.sampling(**sampling)
+        grammar = self._grammar(schema, grammar)
 
-        def take(_idle: bool) -> Request | None:
-            nonlocal more
-            while more and len(places) + len(done) < AHEAD * self.shape.n_parallel:
-                number, prompt = next(numbered, (-1, ""))
-                if number < 0:
-                    more = False
-                    break
-                try:
-                    request = self._request(prompt, system, raw, seed, sampling)
-                    self.check(request)
-                except LokalError as error:
-                    done[number] = failed(error)
-                    continue
-                places[request.id] = number
-                return request
-            return None
+        def ask(prompt: str | Sequence[Message]) -> Request:
+            return self._request(prompt, system, raw, seed, grammar, params)
 
-        while more or done:
-            for request, answer in self.answers(take):
-                done[places.pop(request.id)] = answer
-                while n_yielded in done:
-                    yield done.pop(n_yielded)
-                    n_yielded += 1
-            while n_yielded in done:
-                yield done.pop(n_yielded)
-                n_yielded += 1
+        return in_order(self.answers, self.shape.n_parallel, map(partial(partial, ask), prompts))
 
     def answers(self, take: Take) -> Iterator[tuple[Request, Completion]]:
         """Answer requests side by side; each comes back as it is finished.
 
-        `take(idle)` gives the next request. None says that there is none at hand or, if `idle`,
-        that there will never be another one.
+        `take(idle)` gives the next request, or None if it has none now. If `idle` is true nothing
+        is under way, and None ends it.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; what was under way is given up.
         """
-        under_way: dict[str, tuple[Request, list[Event]]] = {}
-        scheduler = self._engine.scheduler
-        try:
-            while True:
-                while scheduler.n_waiting < self.shape.n_parallel:
-                    request = take(not under_way)
-                    if request is None:
-                        break
-                    self._engine.add(request)
-                    under_way[request.id] = request, []
-                if not under_way:
-                    break
-                with self._interrupt.listening():
-                    news = self._engine.step()
-                for event in news:
-                    request, events = under_way[event.request_id]
-                    events.append(event)
-                    if isinstance(event, FinishEvent):
-                        del under_way[event.request_id]
-                        yield request, completion(request, events)
-        finally:
-            for request_id in under_way:
-                scheduler.abort(request_id)
-        scheduler.check_integrity()
+        return answers(self._engine, self._interrupt, self.shape.n_parallel, take)
 
     @property
     def description(self) -> str:
@@ -237,8 +198,9 @@ class Model:
         many = f"{n_parallel} sequences" if n_parallel > 1 else "one sequence"
         prefixes = ", prefixes shared" if shape.share else ""
         repacked = "" if n_parallel < REPACK_BELOW else ", weights not repacked"
+        each = "one each" if shape.streams and n_parallel > 1 else "one for all"
         return (
-            f"{many} of at most {shape.n_ctx} tokens in a KV cache of {shape.n_cells}"
+            f"{many} of at most {shape.n_ctx} tokens in a KV cache of {shape.n_cells} ({each})"
             f"{prefixes}{repacked}"
         )
 
@@ -265,7 +227,7 @@ class Model:
         return PromptFormat(self._native.vocabulary, None if raw else self.weights.template)
 
     def check(self, request: Request) -> None:
-        """Raises: ContextError: the prompt does not fit the context."""
+        """Raises: ContextError, UsageError: the prompt does not fit the context, or is empty."""
         self._engine.scheduler.check(request)
 
     def events(self, request: Request) -> Iterator[Event]:
@@ -287,62 +249,60 @@ class Model:
             events.close()
         self._interrupt.check()
 
+    def constrain(self, request: Request, grammar: Grammar, prompt: Prompt) -> Request:
+        """The request with an answer that must match; reasoning before it need not.
+
+        Raises:
+            UsageError: the request ignores the end of an answer.
+            ConstraintError: the grammar does not compile.
+        """
+        from lokal.engine.reasoning import detect
+
+        if request.params.ignore_eos:
+            raise UsageError(
+                "ignore_eos goes on where an answer that matches must end", hint="leave it out"
+            )
+        return request._replace(
+            constraint=self._compiled(grammar),
+            reasoning=detect(self.weights.template, prompt.text, self._native.vocabulary.tokenize),
+            drop_space=False,  # the grammar says how the answer begins
+        )
+
     def _request(
         self,
         prompt: str | Sequence[Message],
         system: str | None,
         raw: bool,
         seed: int | None,
-        sampling: dict[str, Any],
+        grammar: Grammar | None,
+        params: SamplingParams,
     ) -> Request:
         built = self.format(raw=raw).build(conversation(prompt, system))
-        return new_request(built, self.sampling(**sampling), seed)
+        request = new_request(built, params, seed)
+        self.check(request)
+        return self.constrain(request, grammar, built) if grammar else request
 
+    def _grammar(
+        self, schema: str | Mapping[str, Any] | None, grammar: Grammar | None
+    ) -> Grammar | None:
+        """The form that answers must have, compiled once to see that it can be."""
+        if schema is not None:
+            if grammar is not None:
+                raise UsageError("both a schema and a grammar", hint="give one of them")
+            from lokal.engine.constraint import schema_grammar
 
-def completion(request: Request, events: Iterable[Event]) -> Completion:
-    """The answer that all the events of a request make."""
-    text = reasoning = ""
-    for event in events:
-        if isinstance(event, FinishEvent):
-            end = event
-        elif event.reasoning:
-            reasoning += event.text
-        else:
-            text += event.text
-    return Completion(
-        printable(text),
-        end.reason,
-        end.usage,
-        end.timings,
-        request.seed,
-        printable(reasoning) if request.reasoning else None,
-        end.error,
-    )
+            grammar = schema_grammar(schema)
+        if grammar:
+            self._compiled(grammar)
+        return grammar
 
+    def _compiled(self, grammar: Grammar) -> Constraint:
+        # Most runs ask for no form, and their start is to take no longer.
+        from lokal.engine.constraint import Compiler
 
-def failed(error: LokalError) -> Completion:
-    """What comes of a prompt that cannot be answered."""
-    return Completion("", FinishReason.ERROR, Usage(0, 0), Timings(0, 0), 0, None, error)
-
-
-def conversation(prompt: str | Sequence[Message], system: str | None = None) -> list[Message]:
-    """Messages out of what the user gave.
-
-    Raises:
-        UsageError: there are none, or one of them has no role or no text.
-    """
-    turns: list[Message] = (
-        [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    )
-    if not turns:
-        raise UsageError("a conversation without messages", hint="give at least one")
-    for number, turn in enumerate(turns, 1):
-        for key in ("role", "content"):
-            if not isinstance(turn, Mapping) or not isinstance(turn.get(key), str):
-                raise UsageError(
-                    f"message {number} has no {key}", hint="give each a role and a content, as text"
-                )
-    return [{"role": "system", "content": system}, *turns] if system else turns
+        if self._compiler is None:
+            self._compiler = Compiler(self._native.vocabulary)
+        return self._compiler.compile(grammar)
 
 
 def new_request(prompt: Prompt, params: SamplingParams, seed: int | None) -> Request:
@@ -351,12 +311,3 @@ def new_request(prompt: Prompt, params: SamplingParams, seed: int | None) -> Req
         seed = int.from_bytes(os.urandom(4)) % (MAX_SEED + 1)
     check_seed(seed)
     return Request(prompt.tokens, params, seed, os.urandom(8).hex(), prompt.drop_space)
-
-
-def fingerprint(params: SamplingParams, **shaping: Any) -> str:
-    """A short hash of everything besides the weights and the seed that shapes the output."""
-    import hashlib
-    import json
-
-    canonical = json.dumps({**asdict(params), **shaping}, sort_keys=True)
-    return hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lokal.model import Completion
+from lokal.completion import Completion
+from lokal.engine.request import SamplingParams
+
+if TYPE_CHECKING:
+    from lokal.engine.constraint import Grammar
 
 
 class Origin(NamedTuple):
@@ -40,3 +46,34 @@ def as_dict(answer: Completion, origin: Origin) -> dict[str, Any]:
     if answer.error:
         result["error"] = {"code": answer.error.code, "message": answer.error.message}
     return result
+
+
+def settings_of(
+    params: SamplingParams,
+    *,
+    chat_template: str | None,
+    system: str | None,
+    ctx: int,
+    grammar: Grammar | None,
+) -> dict[str, Any]:
+    """Everything besides the weights and the seed that shapes an answer, fit for JSON.
+
+    `ctx` is the context in tokens that was asked for, or the model's own, and not what memory
+    allowed this time: a batch that stopped must be able to go on later.
+    """
+    return {
+        **asdict(params),
+        "chat_template": chat_template,
+        "system": system,
+        "ctx": ctx,
+        "grammar": list(grammar) if grammar else None,
+    }
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """A short hash of settings."""
+    import hashlib
+    import json
+
+    canonical = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -106,9 +106,10 @@ def shape(
     n_cells: int = 0,
     n_spare: int = 0,
     share: bool = False,
+    streams: bool = False,
 ) -> Shape:
     n_cells = n_cells or n_parallel * n_ctx
-    return Shape(n_parallel, n_parallel + n_spare, n_ctx, n_cells, n_batch, share)
+    return Shape(n_parallel, n_parallel + n_spare, n_ctx, n_cells, n_batch, share, streams)
 
 
 def engine(n_slots: int = 1, n_ctx: int = 64, n_batch: int = 8) -> tuple[Engine, FakeBackend]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from random import Random
 
 import pytest
@@ -22,6 +23,7 @@ from engine_fakes import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lokal.engine import slots
 from lokal.engine.engine import Engine
 from lokal.engine.request import Event, FinishEvent, FinishReason, Request
 from lokal.engine.scheduler import NoSlotError, Plan, Scheduler, Shape
@@ -58,13 +60,16 @@ def alone(request: Request) -> tuple[str, FinishReason, int]:
 
 
 class Watched(FakeBackend):
-    """Sees every plan."""
+    """Sees every plan of its scheduler."""
+
+    scheduler: Scheduler
 
     def decode(self, plan: Plan) -> list[int]:
-        # Decoding goes first, and no prompt gets a place that a decoding sequence wants.
-        begun = [chunk for chunk in plan.chunks if chunk.sequence.first_token_at is not None]
-        prompts = [len(chunk.tokens) > 1 for chunk in begun]
-        assert prompts == sorted(prompts)
+        # Decoding goes first: no prompt gets a place that a decoding sequence wants.
+        planned = [chunk.sequence for chunk in plan.chunks]
+        decoding = [s for s in self.scheduler._running if s.n_pending == 1]
+        if not all(sequence in planned for sequence in decoding):
+            assert all(sequence in decoding for sequence in planned)
         for chunk in plan.chunks:
             everything = chunk.sequence.tokens
             assert everything[chunk.start : chunk.start + len(chunk.tokens)] == chunk.tokens
@@ -75,15 +80,25 @@ class Watched(FakeBackend):
 FAILURES = st.sampled_from([None, None, None, RuntimeError, NoSlotError])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def short_prefixes_are_worth_copying() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slots, "WORTH_COPYING", 2)
+        yield
+
+
 @st.composite
 def shapes(draw: st.DrawFn) -> Shape:
     """From a context for everybody down to one for a single sequence."""
     n_parallel = draw(st.integers(1, 5))
     share = draw(st.booleans())
+    n_batch = draw(st.integers(1, 9))
+    if draw(st.booleans()):
+        return shape(n_parallel, N_CTX, n_batch, share=share, streams=True)
     return shape(
         n_parallel,
         N_CTX,
-        draw(st.integers(1, 9)),
+        n_batch,
         n_cells=draw(st.integers(N_CTX, n_parallel * N_CTX)),
         n_spare=draw(st.integers(0, 3)) if share else 0,
         share=share,
@@ -103,7 +118,7 @@ def test_whatever_happens_every_answer_is_as_if_it_were_alone(
     Whatever they share, however little room there is, and whichever batches fail.
     """
     backend = Watched(room)
-    scheduler = Scheduler(Bytes(), room)
+    scheduler = backend.scheduler = Scheduler(Bytes(), room)
     running = Engine(backend, scheduler)
     requests: dict[str, Request] = {}
     events: list[Event] = []
@@ -321,3 +336,36 @@ def test_no_slot_is_answered_with_something_smaller() -> None:
         list(running.stream(say("never")))
     backend.failures.clear()
     assert text_of(running.stream(say("fine"))) == "fine"
+
+
+def test_a_cache_that_refuses_long_prompts_is_given_short_chunks() -> None:
+    """For as long as it takes: one chunk that fits does not make the next one longer."""
+
+    class Narrow(FakeBackend):
+        def decode(self, plan: Plan) -> list[int]:
+            if plan.n_tokens > 4:
+                self.failures = [NoSlotError("no", hint="no")]
+            return super().decode(plan)
+
+    for share in (False, True):
+        room = shape(2, n_ctx=64, n_batch=32, n_spare=share, share=share)
+        backend = Narrow(room)
+        running = Engine(backend, Scheduler(Bytes(), room))
+        running.add(request("a", n_prompt=30, max_tokens=2))
+        for _ in range(100):
+            if running.scheduler.has_work:
+                running.step()
+        assert not running.scheduler.has_work
+
+
+def test_those_that_a_failure_stops_keep_their_order() -> None:
+    """The oldest goes on first."""
+    running, backend = engine(n_slots=3, n_batch=32)
+    for name in "abc":
+        running.add(request(name, max_tokens=4, ignore_eos=True))
+    for _ in range(3):
+        running.step()
+    backend.failures = [RuntimeError()]
+    with pytest.raises(RuntimeError):
+        running.step()
+    assert [c.sequence.request.id for c in running.scheduler.plan().chunks] == ["a", "b", "c"]

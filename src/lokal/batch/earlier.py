@@ -75,7 +75,7 @@ class Ledger:
     def add(self, result: Result, place: int) -> None:
         """`place` is where the row begins in the side file, or IN_FILE."""
         key = _key(result.number, result.id)
-        self._bag.add(key + result.digest + _bytes(result.number) + _bytes(place + 1))
+        self._bag.add(key + result.digest + _where(place) + _bytes(result.number) + _offset(place))
 
     def take(self, index: int, id_: str | int | None, digest: str) -> tuple[int, bool] | None:
         """The place of a row that is done, and whether its content has changed since.
@@ -85,11 +85,13 @@ class Ledger:
         """
         key, number = _key(index, id_), _bytes(index)
         same = key + bytes.fromhex(digest)
-        found = self._bag.take(same + number) or self._bag.take(same)
-        if found:
-            return _place(found), False
+        # The file holds the first rows of the input, so twins in it go before those beside it.
+        for where in (_where(IN_FILE), _where(0)):
+            found = self._bag.take(same + where + number) or self._bag.take(same + where)
+            if found:
+                return _place(found), False
         namesakes = self._bag.starting(key, 2)
-        if id_ is None or len(namesakes) != 1 or namesakes[0][16:24] != number:
+        if id_ is None or len(namesakes) != 1 or namesakes[0][17:25] != number:
             return None
         self._bag.take(key)
         return _place(namesakes[0]), True
@@ -175,9 +177,19 @@ def mark(line: bytes) -> bytes:
 
 
 def _is_torn(line: bytes) -> bool:
-    """Whether a broken last line is the beginning of a row, or what a crash leaves of one."""
+    """Whether a bad last line is the beginning of a row, or what a crash of the machine leaves.
+
+    A line that is JSON to its end is not torn, it is somebody else's; but for a row that lacks
+    nothing but its newline.
+    """
     line = line.strip(b"\0\n")
-    return line[: len(STARTS)] == STARTS[: len(line)]
+    if line[: len(STARTS)] != STARTS[: len(line)]:
+        return False
+    try:
+        json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return True
+    return Result.parse(line + b"\n") is not None
 
 
 def _same(
@@ -198,5 +210,14 @@ def _bytes(number: int) -> bytes:
     return number.to_bytes(8, "big")
 
 
+def _where(place: int) -> bytes:
+    return b"\0" if place == IN_FILE else b"\1"
+
+
+def _offset(place: int) -> bytes:
+    return max(place, 0).to_bytes(7, "big")
+
+
 def _place(record: bytes) -> int:
-    return int.from_bytes(record[24:], "big") - 1
+    in_file = record[16:17] == _where(IN_FILE)
+    return IN_FILE if in_file else int.from_bytes(record[25:], "big")

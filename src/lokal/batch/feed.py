@@ -16,7 +16,7 @@ class Feed:
     """Reads rows in a thread of its own: while a pipe is silent, those under way go on.
 
     The thread ends with the rows; it is not waited for, because a pipe may stay silent for ever.
-    `check` is called now and then by who waits, and may raise.
+    `check` is called with every row and now and then while waiting, and may raise.
     """
 
     def __init__(self, rows: Iterable[Row], check: Callable[[], object]) -> None:
@@ -42,6 +42,8 @@ class Feed:
                 if not wait:
                     return None
                 self._check()
+        # Ctrl-C in a pipeline ends the input as well, and that is not to look like its end.
+        self._check()
         if isinstance(row, BaseException):
             self._ended = True
             raise row

@@ -43,9 +43,10 @@ class Fingerprints:
         """
         hint = "--restart starts over, or choose another file with -o"
         if earlier.weights is not None and earlier.weights != now.weights:
-            was = f"{earlier.model}, now {now.model}" if earlier.model != now.model else now.model
-            kind = "another model" if earlier.model != now.model else "other weights"
-            raise UsageError(f"{name} was made with {kind}: {was}", hint=hint)
+            what = f"another model: {earlier.model}, now {now.model}"
+            if earlier.model == now.model:
+                what = f"other weights of {now.model}"
+            raise UsageError(f"{name} was made with {what}", hint=hint)
         if earlier.fingerprint is not None and earlier.fingerprint != now.fingerprint:
             differences = "; ".join(self.difference(earlier.fingerprint, now.settings))
             what = f": {differences}" if differences else ""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 from lokal.batch.feed import Feed
 from lokal.batch.output import Output
 from lokal.batch.rows import Row
+from lokal.completion import Completion, failed
 from lokal.engine.constraint import Grammar
 from lokal.engine.prompt import PromptFormat
 from lokal.engine.request import FinishReason, Request
 from lokal.errors import BatchError, LokalError
-from lokal.model import Completion, Model, failed, new_request
+from lokal.model import Model, new_request
 from lokal.result import Origin, as_dict
 
 # Rows between the oldest one that is not finished and the newest; they bound what has to wait.
@@ -85,6 +87,8 @@ class Job:
         self._watcher = watcher or Watcher()
         self._format: PromptFormat = model.format(raw=options.raw)
         self._under_way: dict[str, tuple[Row, int]] = {}
+        self._window: deque[int] = deque()  # tickets from the oldest unfinished one on
+        self._unfinished: set[int] = set()
 
     def run(self, rows: Iterable[Row]) -> None:
         """Finish every row.
@@ -98,7 +102,7 @@ class Job:
         feed = Feed(rows, self._model.check_interrupt)
 
         def take(idle: bool) -> Request | None:
-            while len(self._under_way) + self._output.waiting < WINDOW:
+            while self._has_room():
                 row = feed.get(wait=idle)
                 if row is None:
                     return None
@@ -110,6 +114,13 @@ class Job:
         for request, answer in self._model.answers(take):
             self._finish(*self._under_way.pop(request.id), answer)
 
+    def _has_room(self) -> bool:
+        """Whether another row may begin; rows that wait since an earlier run do not count."""
+        window = self._window
+        while window and window[0] not in self._unfinished:
+            window.popleft()
+        return len(window) < WINDOW or not self._output.waiting
+
     def _begin(self, row: Row) -> Request | None:
         """The request of a row; None if there is nothing to compute for it."""
         self.counts.taken += 1
@@ -119,10 +130,13 @@ class Job:
             self._watcher.skip(self.counts)
             return None
         ticket = self._output.ticket()
+        self._window.append(ticket)
+        self._unfinished.add(ticket)
         try:
             request = self._request(row)
         except LokalError as error:
-            self._finish(row, ticket, failed(error))
+            seed = self._options.seed if row.seed is None else row.seed
+            self._finish(row, ticket, failed(error, seed))
             return None
         self._under_way[request.id] = row, ticket
         return request
@@ -136,7 +150,8 @@ class Job:
         seed = options.seed if row.seed is None else row.seed
         request = new_request(prompt, params, seed)
         model.check(request)
-        return request
+        grammar = row.grammar or options.grammar
+        return model.constrain(request, grammar, prompt) if grammar else request
 
     def _finish(self, row: Row, ticket: int, answer: Completion) -> None:
         error = answer.error
@@ -144,6 +159,7 @@ class Job:
             located = type(error)(f"line {row.line}: {error.message}", hint=error.hint)
             answer = answer._replace(error=located)
         self._output.put(ticket, self._line(row, answer))
+        self._unfinished.remove(ticket)
         counts = self.counts
         counts.done += 1
         counts.failed += answer.error is not None
@@ -155,7 +171,7 @@ class Job:
         limit = self._options.max_errors
         if limit is not None and counts.failed > limit:
             raise BatchError(
-                f"{counts.failed} rows failed, more than --max-errors {limit} allows",
+                f"more rows failed than --max-errors {limit} allows",
                 hint=f"the last one: {answer.error}; without it every row is tried",
             )
 

@@ -216,7 +216,7 @@ class File(Output):
         with failures_told(self.path):
             if self._options.restart:
                 journal.remove()
-            elif seen.side_end or seen.stands < seen.end:
+            elif journal.side.end or seen.stands < seen.end:
                 beside = self._gather()
             self._file.cut(seen.stands)
             if self._unordered:

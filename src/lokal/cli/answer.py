@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lokal import settings
+from lokal.cli.grammar_options import check_end
 from lokal.cli.output import (
     Sink,
     note,
@@ -18,31 +19,32 @@ from lokal.cli.output import (
     write_json,
 )
 from lokal.cli.prompt_input import PromptSource, check_text
+from lokal.completion import Completion, completion
+from lokal.conversation import conversation
 from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaModel, native_log
 from lokal.engine.prompt import Prompt, PromptFormat
 from lokal.engine.request import (
+    Event,
     FinishEvent,
     FinishReason,
     Request,
     SamplingParams,
+    TextEvent,
     check_seed,
 )
 from lokal.engine.scheduler import check_length
 from lokal.errors import LengthError, UsageError
 from lokal.loading import LoadOptions, choose_context
-from lokal.model import (
-    Model,
-    conversation,
-    fingerprint,
-    new_request,
-)
+from lokal.model import Model, new_request
+from lokal.result import Origin, as_dict, fingerprint, settings_of
 from lokal.settings import Settings, expand
 from lokal.weights import Weights, find, local_path, obtain
 
 if TYPE_CHECKING:
+    from lokal.engine.constraint import Grammar
     from lokal.hub.client import Progress
 
 
@@ -54,6 +56,7 @@ class RunOptions(NamedTuple):
     system: str | None
     sampling: dict[str, Any]
     seed: int | None
+    grammar: Grammar | None
     load: LoadOptions
     raw: bool
     truncate: bool
@@ -75,6 +78,7 @@ def execute(options: RunOptions) -> int:
     """Read, load, answer, report; returns the exit code."""
     # What the user got wrong is said before anything is fetched or loaded.
     SamplingParams(**options.sampling)
+    check_end(options.grammar, options.sampling)
     options.load.check()
     if options.seed is not None:
         check_seed(options.seed)
@@ -138,6 +142,7 @@ def _show(options: RunOptions, weights: Weights, messages: Sequence[Message]) ->
         "gpu_layers": options.load.gpu_layers,
         "prompt_tokens": len(prompt.tokens),
         "seed": options.seed,
+        "grammar": options.grammar.kind if options.grammar else None,
         **asdict(replace(weights.sampling, **options.sampling)),
     }
     with open_sink(options.output) as sink:
@@ -160,18 +165,20 @@ def _answer(
             options.say(f"note: {model.context.note}")
         prompt = _prompt(options, model.format(raw=options.raw), messages, model.context.n_ctx)
         request = new_request(prompt, model.sampling(**options.sampling), options.seed)
+        if options.grammar:
+            request = model.constrain(request, options.grammar, prompt)
         model.check(request)
         gc.freeze()  # what a start left behind stays, so that no collection scans it
         gc.enable()
         with open_sink(options.output) as sink:
             with interrupt.listening():
-                text, end = _stream(options, model, request, sink)
-            if options.json:
-                result = _as_json(options, model, request, text, end, surroundings)
-                write_json(result, sink)
+                answer = _stream(options, model, request, sink)
+            if options.json and not answer.error:
+                origin = _origin(options, model, request, surroundings)
+                write_json(as_dict(answer, origin), sink)
     if options.verbose:
-        note(_statistics(model, end))
-    return _exit_code(options, model, end)
+        note(_statistics(model, answer))
+    return _exit_code(options, model, answer)
 
 
 def _refuse_overwriting(output: str | None) -> None:
@@ -183,65 +190,37 @@ def _refuse_overwriting(output: str | None) -> None:
             raise UsageError(f"{output} is a model", hint="choose another file with -o")
 
 
-def _stream(
-    options: RunOptions, model: Model, request: Request, sink: Sink
-) -> tuple[str, FinishEvent]:
+def _stream(options: RunOptions, model: Model, request: Request, sink: Sink) -> Completion:
     """Write the answer as it comes; Ctrl-C ends it and keeps what was written."""
-    pieces: list[str] = []
-    end = None
+    events: list[Event] = []
     try:
         for event in model.events(request):
-            if isinstance(event, FinishEvent):
-                end = event
-                continue
-            pieces.append(event.text)
-            if not options.json:
+            events.append(event)
+            if isinstance(event, TextEvent) and not (event.reasoning or options.json):
                 sink.write(event.text)
     except KeyboardInterrupt:
-        if end is None:  # a second Ctrl-C, in the middle of our own work
-            raise
-    if end is None:
-        raise RuntimeError("the engine stopped without a final event")
+        if not (events and isinstance(events[-1], FinishEvent)):
+            raise  # a second Ctrl-C, in the middle of our own work
     if not options.json:
         sink.end()
-    return "".join(pieces), end
+    return completion(request, events)
 
 
-def _as_json(
-    options: RunOptions,
-    model: Model,
-    request: Request,
-    text: str,
-    end: FinishEvent,
-    surroundings: Settings,
-) -> dict[str, Any]:
-    """The result in the shape that `run --json` and every batch row share."""
-    template = None if options.raw else model.weights.template
-    return {
-        "model": model.weights.name,
-        "text": printable(text),
-        "reasoning": None,
-        "finish_reason": end.reason,
-        "usage": {
-            "prompt_tokens": end.usage.prompt_tokens,
-            "cached_tokens": end.usage.cached_tokens,
-            "completion_tokens": end.usage.completion_tokens,
-        },
-        "timings": {
-            "load": round(model.load_seconds, 4),
-            "prompt": round(end.timings.prompt, 4),
-            "generate": round(end.timings.generate, 4),
-        },
-        "seed": request.seed,
-        "weights": f"sha256:{model.weights.sha256(surroundings)}",
-        "fingerprint": fingerprint(
-            request.params, template=template, system=options.system, ctx=model.context.n_ctx
-        ),
-    }
+def _origin(options: RunOptions, model: Model, request: Request, surroundings: Settings) -> Origin:
+    weights = model.weights
+    made_with = settings_of(
+        request.params,
+        chat_template=None if options.raw else weights.template,
+        system=options.system,
+        ctx=options.load.ctx or weights.context_limit,
+        grammar=options.grammar,
+    )
+    digest = f"sha256:{weights.sha256(surroundings)}"
+    return Origin(weights.name, digest, fingerprint(made_with), model.load_seconds)
 
 
-def _statistics(model: Model, end: FinishEvent) -> str:
-    usage, timings = end.usage, end.timings
+def _statistics(model: Model, answer: Completion) -> str:
+    usage, timings = answer.usage, answer.timings
     # The first token comes out of the prompt's own computation.
     after_first = max(0, usage.completion_tokens - 1)
     return (
@@ -250,17 +229,19 @@ def _statistics(model: Model, end: FinishEvent) -> str:
         f" ({usage.prompt_tokens / max(timings.prompt, 1e-9):.1f}/s)"
         f" · generated {usage.completion_tokens} tokens in {timings.generate:.2f} s"
         f" ({after_first / max(timings.generate, 1e-9):.1f}/s)"
-        f" · {end.reason}"
+        f" · {answer.finish_reason}"
     )
 
 
-def _exit_code(options: RunOptions, model: Model, end: FinishEvent) -> int:
-    if end.reason is FinishReason.ABORTED:
+def _exit_code(options: RunOptions, model: Model, answer: Completion) -> int:
+    if answer.finish_reason is FinishReason.ABORTED:
         raise KeyboardInterrupt
-    if end.reason is not FinishReason.LENGTH:
+    if answer.error:
+        raise answer.error
+    if answer.finish_reason is not FinishReason.LENGTH:
         return 0
-    if end.usage.completion_tokens == options.sampling.get("max_tokens"):
-        why, hint = f"the limit of {end.usage.completion_tokens} tokens", "-n raises it"
+    if answer.usage.completion_tokens == options.sampling.get("max_tokens"):
+        why, hint = f"the limit of {answer.usage.completion_tokens} tokens", "-n raises it"
     else:
         why, hint = f"the end of the context ({model.context.n_ctx} tokens)", "-c raises it"
     if options.fail_on_length:

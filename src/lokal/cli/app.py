@@ -32,6 +32,7 @@ FLAGS_ONLY = {"json", "debug", "dry_run", "yes", "repair", "force", "help", "tem
     "restart",
     "retry_errors",
 }
+FLAGS_ONLY |= {"schema", "form", "regex", "grammar"}
 
 # A module of this package each, but for the second name of one.
 VERBS = ("run", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models")

@@ -29,6 +29,10 @@ def batch(
     seed: opt.Seed = None,
     stop: opt.Stop = None,
     ignore_eos: opt.IgnoreEos = False,
+    schema: opt.Schema = None,
+    form: opt.Format = None,
+    regex: opt.Regex = None,
+    grammar: opt.Grammar = None,
     raw: opt.Raw = False,
     parallel: opt.Parallel = "auto",
     threads: opt.Threads = None,
@@ -42,6 +46,7 @@ def batch(
     from lokal.batch.job import JobOptions
     from lokal.batch.output import OutputOptions
     from lokal.batch.rows import ReadOptions
+    from lokal.cli.grammar_options import asked_grammar
     from lokal.cli.job import BatchOptions, execute
     from lokal.loading import LoadOptions
 
@@ -65,6 +70,7 @@ def batch(
             job=JobOptions(
                 sampling={name: value for name, value in sampling.items() if value is not None},
                 seed=seed,
+                grammar=asked_grammar(schema, form, regex, grammar),
                 raw=raw,
                 text=text,
                 max_errors=max_errors,

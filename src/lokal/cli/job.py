@@ -8,8 +8,8 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from itertools import islice
+from threading import Timer
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from lokal import settings
@@ -18,16 +18,17 @@ from lokal.batch.job import Job, JobOptions, Watcher
 from lokal.batch.output import Output, OutputOptions, Stream, open_output
 from lokal.batch.rows import ReadOptions, Row, read
 from lokal.batch.sample import sample
-from lokal.cli.output import note, open_sink
-from lokal.cli.prompt_input import check_text
-from lokal.cli.watchers import Sampled, watcher
+from lokal.cli.grammar_options import check_end
+from lokal.cli.output import ReaderGone, note, open_sink
+from lokal.cli.prompt_input import SILENCE, check_text
+from lokal.cli.watchers import Sampled, number, watcher
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import native_log
 from lokal.engine.request import SamplingParams, check_seed
 from lokal.errors import BatchError, UsageError
 from lokal.loading import LoadOptions
-from lokal.model import Model, fingerprint
-from lokal.result import Origin
+from lokal.model import Model
+from lokal.result import Origin, fingerprint, settings_of
 from lokal.settings import Settings, expand
 from lokal.weights import Weights, find, obtain
 
@@ -51,6 +52,12 @@ class BatchOptions(NamedTuple):
     verbose: int
     offline: bool
 
+    @property
+    def continues(self) -> bool:
+        """Whether a later run can go on where this one ends."""
+        to_file = self.output not in (None, "-") and self.sample is None
+        return to_file and self.writing.resumable
+
     def say(self, text: str) -> None:
         """A line for people, unless they want none."""
         if not self.quiet:
@@ -61,6 +68,7 @@ def execute(options: BatchOptions) -> int:
     """Open both ends, load, run, report; returns the exit code."""
     # What the user got wrong is said before anything is fetched or loaded.
     SamplingParams(**options.job.sampling)
+    check_end(options.job.grammar, options.job.sampling)
     options.load.check()
     if options.job.seed is not None:
         check_seed(options.job.seed)
@@ -71,7 +79,10 @@ def execute(options: BatchOptions) -> int:
     surroundings = settings.load(offline=options.offline)
     source = find(options.model, surroundings)
     with _input(options.input) as (stream, name):
-        rows: Iterable[Row] = islice(read(stream, name, options.reading), options.limit)
+        rows: Iterable[Row] = read(stream, name, options.reading)
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode) and not stream.isatty():
+            rows = _awaited(rows, name, options)
+        rows = islice(rows, options.limit)
         if options.sample is not None:
             rows = sample(rows, options.sample)
         with _output(options, stream) as output:
@@ -82,7 +93,8 @@ def execute(options: BatchOptions) -> int:
                     f"note: {weights.name} has no chat template, it completes texts as they are"
                 )
             with native_log(note) if options.verbose > 1 else contextlib.nullcontext():
-                return _run(options, weights, surroundings, rows, output, stream)
+                job = _run(options, weights, surroundings, rows, output, stream)
+    return _report(options, job, output)
 
 
 def _progress(surroundings: Settings) -> Progress:
@@ -107,8 +119,22 @@ def _input(path: str | None) -> Iterator[tuple[BinaryIO, str]]:
         raise UsageError(
             f"cannot read {path}: {error.strerror}", hint="check the name of the input"
         ) from None
-    with file:
-        yield file, path
+    yield file, path
+    # Not after a failure: the reading thread may be waiting in a pipe, and closing for that thread.
+    file.close()
+
+
+def _awaited(rows: Iterable[Row], name: str, options: BatchOptions) -> Iterator[Row]:
+    """Rows of a pipe; where the first one is a while in coming, nobody is to stare at a hang."""
+    notice = Timer(SILENCE, options.say, [f"note: waiting for rows from {name}"])
+    notice.daemon = True
+    notice.start()
+    try:
+        for row in rows:
+            notice.cancel()
+            yield row
+    finally:
+        notice.cancel()
 
 
 @contextlib.contextmanager
@@ -120,7 +146,10 @@ def _output(options: BatchOptions, stream: BinaryIO) -> Iterator[Output]:
             yield out
     else:
         with open_output(options.output, options.writing, os.fstat(stream.fileno())) as out:
-            yield out
+            try:
+                yield out
+            except BrokenPipeError:  # a named pipe
+                raise ReaderGone from None
 
 
 def _run(
@@ -130,9 +159,13 @@ def _run(
     rows: Iterable[Row],
     output: Output,
     stream: BinaryIO,
-) -> int:
+) -> Job:
     interrupt = Interrupt()
-    with Model(weights, options.load, interrupt) as model:
+    # An exception in llama.cpp's log callback would be lost, and with it a Ctrl-C while it loads.
+    with interrupt.listening():
+        model = Model(weights, options.load, interrupt)
+    with model:
+        interrupt.check()
         if model.context.note:
             options.say(f"note: {model.context.note}")
         if options.verbose:
@@ -149,23 +182,28 @@ def _run(
         # Ctrl-C waits for a place where no row is half written.
         with interrupt.listening(), eyes:
             output.begin()
-            job.run(rows)
-    return _report(options, job, output)
+            try:
+                job.run(rows)
+            except KeyboardInterrupt:
+                if options.continues:
+                    options.say("note: stopped; the same command goes on from here")
+                raise
+    return job
 
 
 def _made(options: BatchOptions, model: Model, surroundings: Settings) -> Made:
-    job = options.job
-    shaping = {
-        "chat_template": None if job.raw else model.weights.template,
-        "template": options.reading.template,
-        "system": options.reading.system,
-        "ctx": options.load.ctx or model.weights.context_limit,
-        "grammar": job.grammar and list(job.grammar),
-    }
-    params = model.sampling(**job.sampling)
-    weights = f"sha256:{model.weights.sha256(surroundings)}"
-    made_with = {**asdict(params), **shaping}
-    return Made(model.weights.name, weights, fingerprint(params, **shaping), made_with)
+    job, weights = options.job, model.weights
+    made_with = settings_of(
+        model.sampling(**job.sampling),
+        chat_template=None if job.raw else weights.template,
+        system=options.reading.system,
+        ctx=options.load.ctx or weights.context_limit,
+        grammar=job.grammar,
+    )
+    if options.reading.template is not None:
+        made_with["template"] = options.reading.template
+    digest = f"sha256:{weights.sha256(surroundings)}"
+    return Made(weights.name, digest, fingerprint(made_with), made_with)
 
 
 def _watcher(options: BatchOptions, surroundings: Settings, stream: BinaryIO) -> Watcher:
@@ -183,16 +221,20 @@ def _report(options: BatchOptions, job: Job, output: Output) -> int:
     counts = job.counts
     if output.changed:
         options.say(
-            f"note: {output.changed} rows have changed since they were done;"
-            " they stay as they are, --restart does them again"
+            f"note: the input has changed in {number(output.changed)} that an earlier run did;"
+            " their answers stay, --restart begins anew"
         )
     if counts.cut:
-        options.say(f"note: {counts.cut} answers were cut at the token limit or the context's end")
+        cut = "1 answer was" if counts.cut == 1 else f"{counts.cut} answers were"
+        options.say(f"note: {cut} cut at the token limit or the context's end")
     failed = counts.failed + output.earlier.failed
     if not failed:
         return 0
-    retry = "; --retry-errors tries them again" if options.output else ""
-    raise BatchError(
-        f"{failed} of {counts.done + output.earlier.rows} rows failed",
-        hint=f"their lines say why{retry}",
-    )
+    if options.sample is not None:
+        hint = "what was wrong stands with each of them"
+    elif options.job.text:
+        hint = "without --text their lines say why"
+    else:
+        retry = "; --retry-errors tries them again" if options.continues else ""
+        hint = f"their lines say why{retry}"
+    raise BatchError(f"{failed} of {number(counts.done + output.earlier.rows)} failed", hint=hint)

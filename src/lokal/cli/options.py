@@ -182,6 +182,32 @@ BatchOutput = Annotated[
     str | None,
     _flag("-o", "--output", help="Append to this file; rows that are there are not done again."),
 ]
+Schema = Annotated[
+    str | None,
+    typer.Option(
+        "--schema",
+        "--json-schema",
+        metavar="FILE|JSON",
+        help="Answer in JSON that this JSON Schema validates.",
+        show_default=False,
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar="json", help="Answer with a JSON object.", show_default=False),
+]
+Regex = Annotated[
+    str | None, _flag("--regex", help="Answer with what this regular expression matches.")
+]
+Grammar = Annotated[
+    str | None,
+    typer.Option(
+        "--grammar",
+        metavar="FILE|TEXT",
+        help="Answer with what this grammar (GBNF or Lark) matches.",
+        show_default=False,
+    ),
+]
 
 Output = Annotated[
     str | None, _option("-o", "--output", help="Write to this file, not to standard output.")

@@ -30,6 +30,10 @@ def run(
     seed: opt.Seed = None,
     stop: opt.Stop = None,
     ignore_eos: opt.IgnoreEos = False,
+    schema: opt.Schema = None,
+    form: opt.Format = None,
+    regex: opt.Regex = None,
+    grammar: opt.Grammar = None,
     raw: opt.Raw = False,
     truncate: opt.Truncate = False,
     fail_on_length: opt.FailOnLength = False,
@@ -46,6 +50,7 @@ def run(
 ) -> int:
     """Answer one prompt; the answer streams to standard output."""
     from lokal.cli.answer import RunOptions, execute
+    from lokal.cli.grammar_options import asked_grammar
     from lokal.cli.prompt_input import PromptSource
     from lokal.loading import LoadOptions
 
@@ -66,6 +71,7 @@ def run(
             system=system,
             sampling={name: value for name, value in sampling.items() if value is not None},
             seed=seed,
+            grammar=asked_grammar(schema, form, regex, grammar),
             load=LoadOptions(ctx, threads, gpu_layers),
             raw=raw,
             truncate=truncate,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lokal.batch.job import Counts, Watcher
 from lokal.batch.rows import Row
 from lokal.cli.output import duration, note, visible
-from lokal.model import Completion
+from lokal.completion import Completion
 from lokal.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class LineWatcher(Watcher):
     def __exit__(self, *_: object) -> None:
         counts = self._counts
         if counts.taken:
-            self._say(f"{_rows(counts)} in {duration(self._seconds)}{self._speed()}")
+            self._say(f"{_rows(counts, f' in {duration(self._seconds)}')}{self._speed()}")
 
     def row(self, row: Row, answer: Completion, counts: Counts) -> None:  # noqa: ARG002 - for subclasses
         self._update(counts)
@@ -64,22 +64,22 @@ class LineWatcher(Watcher):
         return time.monotonic() - self._start
 
     @property
-    def _share(self) -> float | None:
-        """How much of the input is done."""
+    def _total(self) -> float | None:
+        """How many rows the input has, as far as can be told from those so far."""
         counts = self._counts
-        if not self._size or not counts.taken:
-            return None
-        return counts.end / self._size * (counts.done + counts.skipped) / counts.taken
+        return counts.taken * self._size / counts.end if self._size and counts.end else None
 
     def _speed(self) -> str:
         tokens = self._counts.completion_tokens
         return f", {tokens / max(self._seconds, 1e-3):.0f} tokens/s" if tokens else ""
 
     def _left(self) -> str:
-        share = self._share
-        if not share or not self._counts.done:
+        counts, total = self._counts, self._total
+        if total is None or not counts.done:
             return ""
-        return f", {duration(self._seconds * (1 / share - 1))} left"
+        # Those that were there took no time.
+        left = total - counts.done - counts.skipped
+        return f", {duration(self._seconds * left / counts.done)} left"
 
 
 class BarWatcher(LineWatcher):
@@ -107,7 +107,8 @@ class BarWatcher(LineWatcher):
     def _update(self, counts: Counts) -> None:
         self._counts = counts
         text = f"{_rows(counts)}{self._speed()}{self._left()}"
-        self._bars.update(self._task, description=text, completed=self._share or 0)
+        share = (counts.done + counts.skipped) / self._total if self._total else 0
+        self._bars.update(self._task, description=text, completed=share)
 
     def _say(self, text: str) -> None:
         self._bars.console.print(visible(text), markup=False, highlight=False)
@@ -131,11 +132,16 @@ class Sampled(Watcher):
             note(f"answer{cut}: {answer.text}")
 
 
-def _rows(counts: Counts) -> str:
-    """Rows in words: 1204 rows, 3 failed, 200 were there."""
-    parts = [f"{counts.done} rows"]
+def _rows(counts: Counts, took: str = "") -> str:
+    """Rows in words: 1204 rows in 12 s, 3 failed, 200 were there."""
+    parts = [f"{number(counts.done)}{took}"]
     if counts.failed:
         parts.append(f"{counts.failed} failed")
     if counts.skipped:
-        parts.append(f"{counts.skipped} were there")
+        parts.append(f"{counts.skipped} {'was' if counts.skipped == 1 else 'were'} there")
     return ", ".join(parts)
+
+
+def number(rows: int) -> str:
+    """So many rows: 1 row, 2 rows."""
+    return "1 row" if rows == 1 else f"{rows} rows"

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import json
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lokal.engine.gbnf import is_gbnf, unescaped
 from lokal.engine.grammar_faults import fault
 from lokal.engine.request import Constraint
-from lokal.engine.schema import canonical_schema, parse_schema, subschemas
-from lokal.errors import ConstraintError, LokalError, SpaceError
+from lokal.engine.schema import canonical_schema, parse_schema, subschemas, without_zero_bounds
+from lokal.engine.stack import with_deep_stack
+from lokal.errors import ConstraintError, LokalError
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
-T = TypeVar("T")
-
-MAX_TEXT = 2**20  # characters of a grammar; with STACK enough for the longest chain of rules in it
-STACK = 512 * 2**20  # bytes; llguidance compiles by recursion, and 8 MB end after a thousand rules
+MAX_TEXT = 2**20  # characters; a deep stack holds the longest chain of rules in so many
 CACHED = 32  # compiled grammars
 MAX_SEARCHED = 4 * 2**20  # characters of schemas inside a schema tried in search of a fault
 
@@ -83,6 +81,7 @@ def schema_grammar(schema: str | Mapping[str, Any], name: str = "the schema") ->
     return grammar
 
 
+@functools.lru_cache(CACHED)  # rows of a batch often share one
 def check(grammar: Grammar) -> None:
     """Refuse what does not compile, without a model.
 
@@ -95,7 +94,7 @@ def check(grammar: Grammar) -> None:
     if failed:
         raise _refusal(grammar, messages[0])
     if not messages:  # else it names tokens that only a model has
-        _compile(grammar, source, _llguidance().LLTokenizer("byte"))
+        _compile(grammar, source, _byte_tokenizer())
 
 
 class Compiler:
@@ -194,6 +193,12 @@ def _tokenizer(vocabulary: Vocabulary) -> LLTokenizer:
     return made
 
 
+@functools.cache
+def _byte_tokenizer() -> LLTokenizer:
+    tokenizer: LLTokenizer = _llguidance().LLTokenizer("byte")
+    return tokenizer
+
+
 def _source(grammar: Grammar) -> str:
     """The grammar in llguidance's own form.
 
@@ -208,6 +213,8 @@ def _source(grammar: Grammar) -> str:
             return _from_schema(schema)
         except ValueError as error:
             raise _refusal(grammar, str(error).split(" at line ")[0]) from None
+        except RecursionError:
+            raise _refusal(grammar, "nested too deeply") from None
     if grammar.kind == "regex":
         if len(grammar.text) - len(grammar.text.rstrip("\\")) & 1:  # it would escape the delimiter
             raise ConstraintError(
@@ -248,7 +255,7 @@ def _compile(grammar: Grammar, source: str, tokenizer: LLTokenizer) -> LLMatcher
     """
     lib = _llguidance()
     limits = lib.LLParserLimits(verbose_errors=False)
-    native: LLMatcher = _with_stack(
+    native: LLMatcher = with_deep_stack(
         lambda: lib.LLMatcher(tokenizer, source, log_level=0, limits=limits)
     )
     if not native.is_error():
@@ -258,28 +265,6 @@ def _compile(grammar: Grammar, source: str, tokenizer: LLTokenizer) -> LLMatcher
             return native
         native = trial
     raise _refusal(grammar, native.get_error())
-
-
-def _with_stack(work: Callable[[], T]) -> T:
-    """Do it on a stack that no grammar of an allowed size overflows; memory it uses, not reserves.
-
-    Raises:
-        SpaceError: the system gives no such stack.
-    """
-    results: list[T] = []
-    before = threading.stack_size(STACK)
-    try:
-        thread = threading.Thread(target=lambda: results.append(work()))
-        thread.start()
-    except RuntimeError:
-        raise SpaceError(
-            "no memory to compile the schema or grammar",
-            hint="raise the limit of address space (ulimit -v)",
-        ) from None
-    finally:
-        threading.stack_size(before)
-    thread.join()
-    return results[0]
 
 
 def _check_size(grammar: Grammar) -> None:
@@ -310,7 +295,10 @@ def _refusal(grammar: Grammar, message: str) -> ConstraintError:
 
 def _place(grammar: Grammar, why: str) -> str:
     """JSON pointer of the innermost schema that alone has the same fault; llguidance names none."""
-    schema = json.loads(grammar.text or "{}")
+    try:
+        schema = json.loads(grammar.text or "{}")
+    except RecursionError:
+        return "#"
     shared = {key: schema[key] for key in ("$schema", "$defs", "definitions") if key in schema}
     places, searched = ["#"], 0
     for pointer, inner in subschemas(schema):
@@ -328,7 +316,9 @@ def _place(grammar: Grammar, why: str) -> str:
 def _from_schema(text: str) -> str:
     """Raises: ValueError: it is no JSON, or nested too deeply."""
     native: Any = _llguidance().LLMatcher  # its stubs want every option
-    source: str = native.grammar_from_json_schema(text, overrides=_JSON_OPTIONS)
+    source: str = native.grammar_from_json_schema(
+        without_zero_bounds(text), overrides=_JSON_OPTIONS
+    )
     return source
 
 
@@ -336,7 +326,7 @@ def _validate(source: str) -> tuple[bool, list[str]]:
     """Whether a grammar in llguidance's own form is wrong, and why; else what it warns of."""
     validate: Callable[[str], tuple[bool, list[str]]]
     validate = _llguidance().LLMatcher.validate_grammar_with_warnings
-    return _with_stack(lambda: validate(source))
+    return with_deep_stack(lambda: validate(source))
 
 
 def _llguidance() -> Any:

@@ -9,6 +9,8 @@ from typing import Protocol
 from lokal.engine.request import Event, FinishEvent, Request
 from lokal.engine.scheduler import NoSlotError, Plan, Scheduler
 
+Inbox = deque[Event]
+
 
 class Backend(Protocol):
     """The native side: KV cache, forward pass, samplers."""
@@ -30,7 +32,7 @@ class Engine:
     def __init__(self, backend: Backend, scheduler: Scheduler) -> None:
         self.backend = backend
         self.scheduler = scheduler
-        self._inboxes: dict[str, deque[Event]] = {}
+        self._inboxes: dict[str, Inbox] = {}
 
     def add(self, request: Request) -> None:
         """Queue a request.
@@ -57,18 +59,40 @@ class Engine:
             else:
                 return self.scheduler.advance(plan, tokens)
 
+    def open(self, request: Request) -> Inbox:
+        """Queue a request; `move` puts its events into the inbox that is returned.
+
+        Raises:
+            UsageError, ContextError: as from `add`.
+        """
+        if request.id in self._inboxes:
+            raise ValueError(f"there is a request with the id {request.id!r} already")
+        self.add(request)
+        inbox: Inbox = deque()
+        self._inboxes[request.id] = inbox
+        return inbox
+
+    def close(self, request_id: str) -> None:
+        """Give a request up, if it is still under way, and its inbox."""
+        self.scheduler.abort(request_id)
+        self._inboxes.pop(request_id, None)
+
+    def move(self) -> None:
+        """Compute one batch; whose events they are is sorted out here.
+
+        So any number of streams may be open side by side: each moves all of them forward. Requests
+        that somebody gave to `add` are for a caller of `step`; nothing else runs beside them.
+        """
+        for event in self.step():
+            self._inboxes[event.request_id].append(event)
+
     def stream(self, request: Request) -> Generator[Event]:
         """Run one request to its end; leaving the loop early, or Ctrl-C in it, aborts the request.
 
         On Ctrl-C the text that was held back and the final event still come, then the
-        KeyboardInterrupt goes on. Streams may be open side by side: each of them moves all
-        forward, and what belongs to another waits in that one's inbox. Requests that somebody gave
-        to `add` are for a caller of `step`; streams do not run beside them.
+        KeyboardInterrupt goes on.
         """
-        if request.id in self._inboxes:
-            raise ValueError(f"there is a stream with the id {request.id!r} already")
-        self.add(request)
-        inbox = self._inboxes[request.id] = deque()
+        inbox = self.open(request)
         event: Event | None = None
         try:
             while not isinstance(event, FinishEvent):
@@ -76,11 +100,9 @@ class Engine:
                     event = inbox.popleft()
                     yield event
                 else:
-                    for new in self.step():
-                        self._inboxes[new.request_id].append(new)
+                    self.move()
         except KeyboardInterrupt:
             yield from [*inbox, *self.scheduler.abort(request.id)]
             raise
         finally:
-            self.scheduler.abort(request.id)
-            del self._inboxes[request.id]
+            self.close(request.id)

@@ -44,6 +44,8 @@ def fault(message: str) -> Fault:
         why = "oneOf of schemas that overlap: not supported"
     elif "panic" in message or "too large" in message:
         why = "it is too large"
+    elif "(Regex" in message:  # an expression in its own notation
+        why = "its parts contradict each other"
     elif "NoExtension" in message:
         why = "nothing of finite length matches it"
     elif message.startswith("Resource "):

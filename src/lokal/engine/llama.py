@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 512  # GGML_MAX_N_THREADS; more are a broken precondition
 PENALTY_WINDOW = 64  # tokens that repeat_penalty looks back; llama.cpp's own default
-NO_SLOT = 1  # what llama_decode returns then
+NO_SLOT, INVALID = 1, -1  # what llama_decode returns
 WORTH_THREADS = 2**20  # logits to sample from; fewer are done before a thread wakes up
 SLOW_STEP = 0.25  # seconds; a decode of one token this slow listens for Ctrl-C too
 
@@ -193,6 +193,7 @@ class LlamaContext:
 
     Raises:
         SpaceError: no memory for the context.
+        KeyboardInterrupt: Ctrl-C came while it was made.
     """
 
     def __init__(
@@ -206,10 +207,16 @@ class LlamaContext:
         params = self._lib.llama_context_default_params()
         params.n_ctx = shape.n_cells
         params.n_seq_max = shape.n_slots
-        params.kv_unified = shape.n_slots > 1  # a prefix can be copied within one stream only
+        params.swa_full = shape.share  # else a window needs no more cells than it has positions
+        params.kv_unified = not shape.streams
         params.n_threads = params.n_threads_batch = n_threads
         self._log.clear()
-        self._native = self._lib.llama_init_from_model(model.native, params)
+        # An exception in the log's callback would be lost, and Ctrl-C with it.
+        with interrupt.listening():
+            self._native = self._lib.llama_init_from_model(model.native, params)
+        if interrupt.requested and self._native:
+            self._lib.llama_free(self._native)
+        interrupt.check()
         if not self._native:
             raise SpaceError(
                 f"cannot make a context of {shape.n_cells} tokens: {self._log.last_words()}",
@@ -247,11 +254,13 @@ class LlamaContext:
         if not self._native:
             raise ValueError("the model is closed")
         while plan.ended:
-            sampler = self._samplers.pop(plan.ended.pop(), None)
+            sampler = self._samplers.pop(plan.ended[-1], None)
             if sampler:
                 self._lib.llama_sampler_free(sampler)
+            plan.ended.pop()
         while plan.edits:
-            self._edit(plan.edits.pop(0))
+            self._edit(plan.edits[0])
+            del plan.edits[0]
         self._interrupt.check()
         rows = self._batch.fill(plan.chunks)
         self._compute()
@@ -266,17 +275,23 @@ class LlamaContext:
     def _edit(self, edit: Copy | Remove) -> None:
         if isinstance(edit, Copy):
             lib, (source, target, n_tokens) = self._lib, edit
-            lib.llama_memory_seq_cp(self._memory, source, target, 0, n_tokens)
+            # From stream to stream only all can be copied.
+            first, end = (-1, -1) if self.shape.streams else (0, n_tokens)
+            lib.llama_memory_seq_cp(self._memory, source, target, first, end)
+            if self.shape.streams:
+                lib.llama_memory_seq_rm(self._memory, target, n_tokens, -1)
         else:
             # False is what a recurrent state says to a part; it is taken back as a whole.
             self._lib.llama_memory_seq_rm(self._memory, edit.slot, edit.start, -1)
 
     def _sample(self, rows: list[tuple[Sequence, int]]) -> list[int]:
         for sequence, row in rows:
+            self._check_logits(row)
             if sequence not in self._samplers:
-                self._check_logits(row)
                 self._samplers[sequence] = self._new_sampler(sequence)
         if self._pool and len(rows) * self._vocabulary.n_tokens > WORTH_THREADS:
+            # The first look at the logits puts their rows in order, which is no work for two.
+            self._lib.llama_get_logits_ith(self._native, rows[0][1])
             return list(self._pool.map(self._next, rows))
         return [self._next(row) for row in rows]
 
@@ -310,6 +325,8 @@ class LlamaContext:
             status = self._lib.llama_decode(self._native, self._batch.native)
         self._last_step = time.perf_counter() - start
         self._interrupt.check()
+        if status == INVALID:
+            raise RuntimeError(f"llama.cpp refused a batch: {self._log.last_words()}")
         if status:
             kind = NoSlotError if status == NO_SLOT else SpaceError
             raise kind(

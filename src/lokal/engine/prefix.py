@@ -83,7 +83,7 @@ class PrefixCache:
         """Cells with nothing in them."""
         return self.n_cells - self._n_used
 
-    def match(self, tokens: Sequence[int]) -> Match:
+    def match(self, tokens: list[int]) -> Match:
         """What `take` would find of a prompt; never its last token, because that gives logits."""
         if not self._kept:
             n_tokens = self._find(tokens)[0] if self._share else 0
@@ -95,7 +95,7 @@ class PrefixCache:
                 n_room -= min(len(each.tokens), n_tokens - self._start(each))
         return Match(n_tokens, n_room)
 
-    def take(self, tokens: Sequence[int]) -> tuple[int, int]:
+    def take(self, tokens: list[int]) -> tuple[int, int]:
         """A slot for a sequence, and how many of its tokens that slot already holds."""
         n_tokens, run = self._find(tokens) if self._share else (0, self._root)
         self._clock += 1
@@ -105,7 +105,7 @@ class PrefixCache:
         if not self._free:
             slot = self._oldest(spared=run)
             if run.slots == {slot}:  # nobody else has the prefix: it goes on in this slot
-                self._kept.remove(slot)
+                self._forget(slot)
                 self._truncate(slot, run)
                 return slot, n_tokens
             self.drop(slot)
@@ -129,12 +129,12 @@ class PrefixCache:
 
     def drop(self, slot: int) -> None:
         """Free a slot and every cell that it alone holds."""
-        self._kept.discard(slot)
+        self._forget(slot)
         self._truncate(slot, self._root)
         del self._tails[slot]
         self._free.append(slot)
 
-    def keep(self, slot: int, wanted: Iterable[Sequence[int]] = ()) -> None:
+    def keep(self, slot: int, wanted: Iterable[list[int]] = ()) -> None:
         """The sequence of a slot has ended; its tokens stay as long as there is room.
 
         `wanted` are the prompts that wait. What no request has found so far and none of these
@@ -146,7 +146,7 @@ class PrefixCache:
             return
         self._kept.add(slot)
         self._use(self._tails[slot])
-        if self._latest in self._kept:
+        if self._latest is not None:
             self._trim(self._latest, wanted)
         self._latest = slot
 
@@ -207,21 +207,20 @@ class PrefixCache:
         """The position of a run's first token."""
         return sum(len(each.tokens) for each in self._path(run)) - len(run.tokens)
 
-    def _find(self, tokens: Sequence[int]) -> tuple[int, _Run]:
+    def _find(self, tokens: list[int]) -> tuple[int, _Run]:
         """How many tokens of a prompt are here, and the run that has the last of them."""
-        run, n_tokens, limit = self._root, 0, len(tokens) - 1
-        while run.children and n_tokens < limit:
-            rest = tokens[n_tokens:limit]
-            best, child = max(
-                ((common(rest, child.tokens), child) for child in run.children),
-                key=lambda pair: pair[0],
-            )
-            if not best:
-                break
-            n_tokens, run = n_tokens + best, child
-            if best < len(child.tokens):
-                break
-        return n_tokens, run
+        limit = len(tokens) - 1
+        most, best = 0, self._root
+        frontier = [(0, self._root)]
+        while frontier:
+            n_tokens, run = frontier.pop()
+            for child in run.children:
+                size = common(tokens, child.tokens, n_tokens)
+                if min(n_tokens + size, limit) > most:
+                    most, best = min(n_tokens + size, limit), child
+                if size == len(child.tokens) and n_tokens + size < limit:
+                    frontier.append((n_tokens + size, child))
+        return most, best
 
     def _cut(self, run: _Run, size: int) -> _Run:
         """A run of the first `size` tokens, which the rest of a run follows."""
@@ -254,17 +253,26 @@ class PrefixCache:
 
     # -- what is kept
 
-    def _trim(self, slot: int, wanted: Iterable[Sequence[int]]) -> None:
+    def _forget(self, slot: int) -> None:
+        """A slot is not kept any more."""
+        self._kept.discard(slot)
+        if self._latest == slot:
+            self._latest = None
+
+    def _trim(self, slot: int, wanted: Iterable[list[int]]) -> None:
         """Keep of a slot what a request has found or will find, unless another one keeps it."""
+        last = next((run for run in self._path(self._tails[slot]) if run.found), self._root)
+        start = self._start(last) + len(last.tokens)
         tokens = self._tokens(slot)
-        n_wanted = max((common(tokens, prompt) for prompt in wanted), default=0)
-        last = self._root
-        for run in self._path(self._tails[slot]):
-            n_here = min(n_wanted - self._start(run), len(run.tokens))
-            if run.found or n_here > 0:
-                last = run if run.found else self._cut(run, n_here)
-                self._use(last, found=True)
-                break
+        # Most prompts that wait differ at once from what nobody has found.
+        beyond = [
+            prompt for prompt in wanted if prompt[start : start + 1] == tokens[start : start + 1]
+        ]
+        n_wanted = max((common(tokens, prompt) for prompt in beyond), default=0)
+        if n_wanted > start:
+            run = next(run for run in self._path(self._tails[slot]) if self._start(run) < n_wanted)
+            last = self._cut(run, min(n_wanted - self._start(run), len(run.tokens)))
+            self._use(last, found=True)
         if last is self._root or len(last.slots & self._kept) > 1:
             self.drop(slot)
         else:
@@ -290,14 +298,22 @@ class PrefixCache:
             self._truncate(slot, above)
 
 
-def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two sequences have in common at their beginning."""
-    size = min(len(one), len(other))
-    if not size or one[0] != other[0]:
+def common(one: Sequence[int], other: Sequence[int], start: int = 0) -> int:
+    """How many tokens `other` has in common at its beginning with what `one` has from `start` on.
+
+    Both are lists, or both tuples.
+    """
+    low, high = 0, min(len(one) - start, len(other))
+    if high <= 0 or one[start] != other[0]:
         return 0
-    if one[:size] == other[:size]:
-        return size
-    return next(i for i in range(size) if one[i] != other[i])
+    # Comparing slices is a hundred times as fast as a loop, so they are halved where they differ.
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[start + low : start + middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _insist(holds: bool, what: str) -> None:

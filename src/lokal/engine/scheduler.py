@@ -24,6 +24,7 @@ from lokal.engine.request import (
     Timings,
     Usage,
 )
+from lokal.engine.slots import SlotCache
 from lokal.errors import ContextError, SpaceError, UsageError
 
 
@@ -46,8 +47,9 @@ class Shape(NamedTuple):
 
     A KV cache of `n_cells` tokens is held by `n_slots` sequence ids; `n_parallel` of them may be
     under way, the others keep prefixes. A sequence has at most `n_ctx` tokens, so that each would
-    fit alone, a batch at most `n_batch`. `share` says whether prefixes are shared: the native
-    cache must be a unified one of plain attention then.
+    fit alone, a batch at most `n_batch`. With `streams` each slot has `n_ctx` cells of its own and
+    there are no spare ones, else all share one cache. `share` says whether prefixes are shared:
+    the model must be one of plain attention then.
     """
 
     n_parallel: int
@@ -56,6 +58,7 @@ class Shape(NamedTuple):
     n_cells: int
     n_batch: int
     share: bool = False
+    streams: bool = False
 
 
 class Chunk(NamedTuple):
@@ -73,8 +76,8 @@ class Plan:
     """The next batch, and what is to be done before it.
 
     `edits` of the KV cache come first, in order; `ended` sequences need no sampler any more. Both
-    are the scheduler's own lists: whoever does what they say takes it off, so that it is done once
-    even if the batch fails.
+    are the scheduler's own lists: whoever has done what they say takes it off, so that it is done
+    even if the batch fails. Doing it twice does no harm.
     """
 
     edits: list[Copy | Remove]
@@ -95,7 +98,11 @@ class Scheduler:
     def __init__(self, pieces: Pieces, shape: Shape) -> None:
         self.shape = shape
         self._pieces = pieces
-        self._cache = PrefixCache(shape.n_slots, shape.n_cells, share=shape.share)
+        self._cache = (
+            SlotCache(shape.n_slots, shape.n_ctx, share=shape.share)
+            if shape.streams
+            else PrefixCache(shape.n_slots, shape.n_cells, share=shape.share)
+        )
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._ended: list[Sequence] = []
@@ -142,7 +149,6 @@ class Scheduler:
 
     def advance(self, plan: Plan, tokens: Iterable[int]) -> list[Event]:
         """Take the tokens sampled for a plan, in the order of its chunks that asked for one."""
-        self._limit = self.shape.n_batch
         sampled = iter(tokens)
         events: list[Event] = []
         for chunk in plan.chunks:
@@ -155,7 +161,7 @@ class Scheduler:
 
     def undo(self, plan: Plan) -> None:
         """A plan failed, perhaps half-way: nothing of it may stay in the native cache."""
-        for chunk in plan.chunks:
+        for chunk in reversed(plan.chunks):
             if chunk.start and not self.shape.share:
                 # A recurrent state cannot be taken back by some tokens.
                 self._preempt(chunk.sequence)
@@ -218,11 +224,12 @@ class Scheduler:
 
     def _is_on_its_way(self, sequence: Sequence, n_here: int) -> bool:
         """Whether somebody computes right now more of a prompt than what is here."""
-        limit = len(sequence.tokens) - 1
+        tokens, limit = sequence.tokens, len(sequence.tokens) - 1
         return self.shape.share and any(
-            min(common(sequence.tokens, other.tokens), limit) > n_here
+            other.tokens[n_here] == tokens[n_here]
+            and min(common(tokens, other.tokens), limit) > n_here
             for other in self._running
-            if other.n_pending > 1
+            if other.n_pending > 1 and len(other.tokens) > n_here
         )
 
     def _preempt(self, sequence: Sequence) -> None:
@@ -251,6 +258,7 @@ class Scheduler:
         else:
             self._waiting.remove(sequence)
         self._ended.append(sequence)
+        self._limit = self.shape.n_batch
         text, reasoning = sequence.flush()
         if text:
             yield TextEvent(sequence.request.id, text, reasoning)

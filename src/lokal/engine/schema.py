@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 from lokal.errors import ConstraintError
 
+EXACT = 2**53  # the integers up to here are floats too
+
 # Keywords whose values are schemas: one of them, a list of them, or a map from names to them.
 _MAPS = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 _VALUES = {"enum", "const", "default", "examples", "x-guidance"}  # data, whatever they look like
@@ -42,7 +44,7 @@ def canonical_schema(schema: Mapping[str, Any], name: str = "the schema") -> str
     """The schema as JSON on one line; the order stays, it is the order of the answer's fields.
 
     Raises:
-        ConstraintError: it holds what JSON cannot.
+        ConstraintError: it holds what JSON cannot, or not exactly.
     """
     try:
         text = json.dumps(schema, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -59,7 +61,24 @@ def canonical_schema(schema: Mapping[str, Any], name: str = "the schema") -> str
             f"{name} cannot be written as JSON: {error}",
             hint="use dicts, lists, texts, finite numbers, True, False and None",
         ) from None
+    _check_numbers(schema, name)
     return text
+
+
+def _check_numbers(schema: Mapping[str, Any], name: str) -> None:
+    """llguidance reads numbers as floats, and would ask for a neighbour of a larger one."""
+    pending: list[Any] = [schema]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Mapping):
+            pending += value.values()
+        elif isinstance(value, list | tuple):
+            pending += value
+        elif isinstance(value, int) and abs(value) > EXACT:
+            raise ConstraintError(
+                f"{name} holds {str(value)[:40]}, larger than what numbers of JSON keep exactly",
+                hint="write it as a text, or choose a smaller one",
+            )
 
 
 def subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -83,6 +102,22 @@ def subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
             for key, item in reversed(inner)
             if is_map or key not in _VALUES
         ]
+
+
+def without_zero_bounds(text: str) -> str:
+    """The schema with its exclusive bounds moved away from zero by a billionth.
+
+    llguidance 1.9 lets the number 0 through where it must be greater than 0 and at most 1, and
+    -0 on the other side.
+    """
+    if '"exclusiveM' not in text:
+        return text
+    schema = json.loads(text)
+    for _, inner in subschemas(schema):
+        for key, bound in (("exclusiveMinimum", 1e-9), ("exclusiveMaximum", -1e-9)):
+            if inner.get(key) == 0 and inner[key] is not False:  # a flag, in draft 4
+                inner[key] = bound
+    return json.dumps(schema)
 
 
 def _escaped(key: str) -> str:

@@ -242,7 +242,8 @@ class Header:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             if math.isfinite(value) and value >= 0:
-                found[name] = kind(value)
+                # Files keep them with 24 bits: 0.7 comes out as 0.699999988.
+                found[name] = kind(f"{value:.6g}") if kind is float else kind(value)
         return found
 
     def kv_bytes(self, n_ctx: int, bytes_per_element: float = 2) -> int:

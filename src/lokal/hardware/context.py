@@ -9,7 +9,6 @@ from lokal.gguf import Header
 
 MAX_CONTEXT = 2**27  # tokens; beyond any model, and far from overflowing llama.cpp's counters
 STEP = 256  # tokens; llama.cpp pads contexts to this
-TYPICAL = 1024  # tokens; what a row of a batch is given room for, prompt and answer
 LEAST = 512  # tokens; a default context smaller than this helps nobody
 
 
@@ -52,17 +51,18 @@ def check_context(asked: int) -> None:
         )
 
 
-def cells(header: Header, n_ctx: int, n_parallel: int, available: int | None) -> int:
-    """Tokens that one KV cache should hold for so many sequences side by side.
+def padded(n_ctx: int) -> int:
+    """The context as llama.cpp makes it, in tokens."""
+    return -(-n_ctx // STEP) * STEP
 
-    A whole context at least, because each must fit alone; at most a whole one for all; and as
-    sequences seldom fill theirs, room for `TYPICAL` tokens each, as far as memory allows.
-    """
-    wanted = max(n_ctx, n_parallel * min(n_ctx, TYPICAL))
+
+def most_cells(header: Header, n_parallel: int, available: int | None) -> int:
+    """Tokens that the KV cache of so many sequences may hold: half of what the weights leave."""
     if available is None:
-        return wanted
-    room = max(0, available - header.weights_bytes) // 2
-    return max(n_ctx, min(wanted, _most(header, room)))
+        return MAX_CONTEXT
+    # Each sequence has its logits, and its sampler a list of candidates of 12 bytes.
+    buffers = n_parallel * header.vocabulary_size * (4 + 12)
+    return _most(header, max(0, available - header.weights_bytes - buffers) // 2)
 
 
 def _asked(header: Header, limit: int, asked: int, available: int | None) -> Context:
