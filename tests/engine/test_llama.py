@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import operator
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import ggufs
 import pytest
@@ -23,14 +26,21 @@ from lokal.engine.request import (
     FinishReason,
     Request,
     SamplingParams,
+    Sequence,
     TextEvent,
 )
-from lokal.engine.scheduler import Scheduler, Shape
+from lokal.engine.scheduler import Plan, Scheduler, Shape
 from lokal.errors import ArchitectureError, DamagedFileError, LoadError, UsageError
+from lokal.gguf import check
+from lokal.loading import choose_shape
+from lokal.weights import Weights
 
 TINY = Path(lokal.__file__).parent / "data" / "tiny.gguf"
 KINDS = ["llama", "mixtral", "grok", "bpe", "tiny"]
 GREEDY = SamplingParams(temperature=0, max_tokens=12, ignore_eos=True)
+
+ROUNDING = 0.5  # of logits between -15 and 15; 0.09 was measured
+LONGER = SamplingParams(temperature=0, max_tokens=40, ignore_eos=True)
 
 Opener = Callable[..., "Runner"]
 
@@ -52,18 +62,26 @@ class Countdown(Interrupt):
 
 
 class Runner:
-    """An engine on a real model, one thread, closed at the end of the test."""
+    """An engine on a real model, closed at the end of the test."""
 
     def __init__(
-        self, stack: ExitStack, path: Path, n_ctx: int, n_slots: int, n_batch: int, n_cells: int
+        self,
+        stack: ExitStack,
+        path: Path,
+        n_ctx: int = 256,
+        n_slots: int = 1,
+        n_batch: int = 2048,
+        n_cells: int = 0,
+        n_threads: int = 1,
+        share: bool = True,
     ) -> None:
         self.interrupt = Countdown()
         self.model = LlamaModel(path, self.interrupt)
         stack.callback(self.model.close)
-        many = n_slots > 1
+        share = share and n_slots > 1
         n_cells = n_cells or n_ctx * n_slots
-        shape = Shape(n_slots, n_slots + 2 * many, n_ctx, n_cells, n_batch, share=many)
-        self.context = LlamaContext(self.model, self.interrupt, shape, n_threads=1)
+        shape = Shape(n_slots, n_slots + 2 * share, n_ctx, n_cells, n_batch, share=share)
+        self.context = LlamaContext(self.model, self.interrupt, shape, n_threads=n_threads)
         stack.callback(self.context.close)
         scheduler = Scheduler(self.model.vocabulary, self.context.shape)
         self.engine = Engine(self.context, scheduler)
@@ -83,17 +101,11 @@ class Runner:
 
 @pytest.fixture
 def start(llama: Path) -> Iterator[Opener]:
-    """Start an engine: `start(path, n_ctx=…, n_slots=…, n_batch=…, n_cells=…)`."""
+    """Start an engine: `start(path, n_ctx=…, n_slots=…, n_batch=…, n_cells=…, …)`."""
     with ExitStack() as stack:
 
-        def opener(
-            path: Path = llama,
-            n_ctx: int = 256,
-            n_slots: int = 1,
-            n_batch: int = 2048,
-            n_cells: int = 0,
-        ) -> Runner:
-            return Runner(stack, path, n_ctx, n_slots, n_batch, n_cells)
+        def opener(path: Path = llama, **options: int) -> Runner:
+            return Runner(stack, path, **options)  # type: ignore[arg-type]  # bool is an int
 
         yield opener
 
@@ -171,29 +183,154 @@ def together(runner: Runner, prompts: list[str], params: SamplingParams) -> dict
     return events
 
 
-def test_shared_prefixes_and_a_full_cache_change_no_answer(start: Opener) -> None:
+Rows = dict[str, list[tuple[int, list[float]]]]
+
+
+def recorded(runner: Runner) -> Rows:
+    """What each request will be given to sample from: every token that was chosen, and its row."""
+    context, rows = runner.context, defaultdict(list)
+    following, n_vocab = context._next, runner.model.vocabulary.n_tokens
+
+    def record(place: tuple[Sequence, int]) -> int:
+        sequence, row = place
+        logits = context._lib.llama_get_logits_ith(context._native, row)[:n_vocab]
+        token = following(place)
+        rows[sequence.request.id].append((token, logits))
+        return token
+
+    context._next = record  # type: ignore[method-assign]
+    return rows
+
+
+def computed(runner: Runner) -> list[int]:
+    """Tokens of each batch that will be computed."""
+    sizes, decode = [], runner.context.decode
+
+    def count(plan: Plan) -> list[int]:
+        tokens = decode(plan)
+        sizes.append(plan.n_tokens)
+        return tokens
+
+    runner.context.decode = count  # type: ignore[method-assign]
+    return sizes
+
+
+def differences(alone: Rows, other: Rows) -> list[float]:
+    """The largest difference of every two rows, as far as the same tokens stand before them."""
+    found = []
+    for name, rows in alone.items():
+        for (token, logits), (other_token, other_logits) in zip(rows, other[name], strict=True):
+            found.append(max(map(abs, map(operator.sub, logits, other_logits))))
+            if token != other_token:
+                break
+    return found
+
+
+SYSTEM = "once upon a time there was a little world and you are in it " * 4
+DOCUMENTS = ["the sun is up " * 9, "say hello to all of them " * 6]
+QUESTIONS = ["why", "who is it", "what now", "when", "where", "how is that"]
+PROMPTS = [f"{SYSTEM}{text}{question}" for question in QUESTIONS for text in DOCUMENTS]
+
+
+@pytest.fixture(scope="module")
+def alone(llama: Path) -> Rows:
+    """What each of the prompts is answered with by an engine that knows no other."""
+    rows: Rows = {}
+    for number, prompt in enumerate(PROMPTS):
+        with ExitStack() as stack:
+            runner = Runner(stack, llama)
+            found = recorded(runner)
+            list(runner.engine.stream(runner.request(prompt, LONGER, id=str(number))))
+            rows |= found
+    return rows
+
+
+@pytest.mark.parametrize(("n_cells", "full"), [(256, True), (4 * 256, False)])
+def test_shared_prefixes_and_a_full_cache_change_no_answer(
+    start: Opener, alone: Rows, n_cells: int, full: bool
+) -> None:
     """Prefixes of prefixes, and so few cells that sequences are computed twice.
 
-    Nearly none: a prompt that is cut elsewhere is added up in another order, and of two tokens that
-    a model of random weights finds equally likely, the other one may win.
+    The model is given the same logits but for rounding: a prompt that is cut elsewhere is added up
+    in another order, and of two tokens that are equally likely within that the other one may win.
     """
-    system = "once upon a time there was a little world and you are in it " * 4
-    documents = ["the sun is up " * 9, "say hello to all of them " * 6]
-    prompts = [
-        f"{system}{document}{question}"
-        for question in ("why", "who is it", "what now", "when", "where", "how is that")
-        for document in documents
-    ]
-    params = SamplingParams(temperature=0, max_tokens=40, ignore_eos=True)
-    alone = [text_of(start().events(prompt, params)) for prompt in prompts]
-    for n_cells in (512, 4 * 256):
-        runner = start(n_slots=4, n_batch=64, n_cells=n_cells)
-        ends = together(runner, prompts, params)
-        same = [text_of(events) for events in ends.values()]
-        assert sum(map(operator.eq, same, alone)) >= len(alone) - 3
-        usages = [finish_of(events).usage for events in ends.values()]
-        cached = sum(usage.cached_tokens for usage in usages)
-        assert cached > sum(usage.prompt_tokens for usage in usages) / 2
+    runner = start(n_slots=4, n_batch=64, n_cells=n_cells)
+    rows, sizes = recorded(runner), computed(runner)
+    usages = [finish_of(each).usage for each in together(runner, PROMPTS, LONGER).values()]
+    found = differences(alone, rows)
+    assert max(found) < ROUNDING
+    assert len(found) > len(PROMPTS) * 40 / 2
+    # A prefix that is not the right one makes thirty times the difference, or a hundred.
+    assert max(differences(alone, {**rows, "0": rows["1"]})) > 10 * ROUNDING
+    n_cached = sum(usage.cached_tokens for usage in usages)
+    n_prompts = sum(usage.prompt_tokens for usage in usages)
+    assert n_cached > n_prompts / 2
+    needed = n_prompts - n_cached + sum(usage.completion_tokens - 1 for usage in usages)
+    assert (sum(sizes) > needed) == full
+
+
+@pytest.mark.parametrize("n_cells", [256, 3 * 256])
+def test_without_shared_prefixes_slots_do_not_touch_each_other(
+    start: Opener, alone: Rows, n_cells: int
+) -> None:
+    """As with a model that keeps a state; every prompt is computed as a whole."""
+    runner = start(n_slots=3, n_batch=100, n_cells=n_cells, share=False)
+    rows = recorded(runner)
+    events = together(runner, PROMPTS, LONGER)
+    found = differences(alone, rows)
+    assert max(found) < ROUNDING
+    assert len(found) > len(PROMPTS) * 40 / 2
+    assert {finish_of(each).usage.cached_tokens for each in events.values()} == {0}
+
+
+def test_threads_that_sample_choose_the_same_tokens(
+    start: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row with its own sampler, so that it does not matter who does which."""
+    hot = SamplingParams(temperature=1.5, top_k=0, max_tokens=12, repeat_penalty=1.1)
+    results = []
+    for worth in (2**20, 0):
+        monkeypatch.setattr("lokal.engine.llama.WORTH_THREADS", worth)
+        runner = start(n_slots=5, n_batch=64, n_threads=2)
+        # Two that compute wait for each other busily; here only sampling is looked at.
+        runner.context._lib.llama_set_n_threads(runner.context._native, 1, 1)
+        threads: set[str] = set()
+        following = runner.context._next
+
+        def named(place: tuple[Sequence, int], following: Any = following) -> int:
+            threads.add(threading.current_thread().name.partition("_")[0])  # noqa: B023
+            return following(place)
+
+        runner.context._next = named  # type: ignore[method-assign]
+        rows = recorded(runner)
+        texts = {key: text_of(each) for key, each in together(runner, PROMPTS, hot).items()}
+        results.append((texts, {key: [token for token, _ in each] for key, each in rows.items()}))
+        assert threads == ({"MainThread"} if worth else {"sampler"})
+    assert results[0] == results[1]
+    assert len(set(results[0][0].values())) == len(PROMPTS)
+
+
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize(("n_ctx", "n_parallel"), [(2, 2), (2, 100), (7, 5), (300, 3)])
+def test_a_small_context_has_a_cell_for_every_slot(
+    llama: Path, n_ctx: int, n_parallel: int, shares: bool
+) -> None:
+    """llama.cpp would abort; and a sequence of the whole context fits."""
+    shape = choose_shape(Weights("x", llama, check(llama), None), n_ctx, n_parallel, shares=shares)
+    assert shape.n_parallel <= shape.n_slots <= shape.n_cells
+    assert shape.n_ctx <= shape.n_cells
+    with ExitStack() as stack:
+        model = LlamaModel(llama, Interrupt())
+        stack.callback(model.close)
+        context = LlamaContext(model, Interrupt(), shape, n_threads=1)
+        stack.callback(context.close)
+        running = Engine(context, Scheduler(model.vocabulary, context.shape))
+        for number in range(3):
+            running.add(Request((1,) * (n_ctx - 1), GREEDY, 1, str(number)))
+        events: list[Event] = []
+        while running.scheduler.has_work:
+            events += running.step()
+        assert {e.usage.completion_tokens for e in events if isinstance(e, FinishEvent)} == {2}
 
 
 def test_an_interrupted_batch_of_many_goes_on(start: Opener) -> None:

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from lokal.engine import slots
 from lokal.engine.engine import Engine
+from lokal.engine.prefix import common
 from lokal.engine.request import Event, FinishEvent, FinishReason, Request
 from lokal.engine.scheduler import NoSlotError, Plan, Scheduler, Shape
 from lokal.errors import ContextError, UsageError
@@ -208,6 +209,34 @@ def test_decoding_goes_before_a_later_prompt() -> None:
     ]
 
 
+def test_decoding_goes_before_a_prompt_that_has_begun() -> None:
+    """A long prompt gets what is left of each batch."""
+    running, _ = engine(n_slots=2, n_batch=4)
+    running.add(request("first", n_prompt=2, ignore_eos=True))
+    running.step()
+    running.add(request("second", n_prompt=20))
+    for _ in range(3):
+        running.step()
+        chunks = running.scheduler.plan().chunks
+        assert [len(chunk.tokens) for chunk in chunks] == [1, 3]
+
+
+def test_what_needs_one_token_goes_first_after_a_failure_too() -> None:
+    """A batch that is made again begins with it, whoever came first."""
+    running, backend = engine_of(shape(2, n_batch=4, n_spare=1, share=True))
+    running.add(request("long", n_prompt=6))
+    running.step()
+    running.add(request("short", n_prompt=1)._replace(tokens=(7,)))
+    backend.failures = [RuntimeError()]
+    with pytest.raises(RuntimeError):
+        running.step()
+    chunks = running.scheduler.plan().chunks
+    assert [(chunk.sequence.request.id, len(chunk.tokens)) for chunk in chunks] == [
+        ("short", 1),
+        ("long", 2),
+    ]
+
+
 def test_the_context_ends_an_answer() -> None:
     """The last token that fits is sampled from a full context; both numbers add up."""
     running, backend = engine(n_ctx=8)
@@ -281,6 +310,86 @@ def test_a_full_cache_makes_the_newest_wait() -> None:
     assert len(backend.computed) > 2 * (5 + 5)  # a part of it twice
 
 
+def ends(running: Engine) -> list[str]:
+    """Run until nothing is left; the ids, in the order in which they ended."""
+    events: list[Event] = []
+    while running.scheduler.has_work:
+        events += running.step()
+        running.scheduler.check_integrity()
+    return [event.request_id for event in events if isinstance(event, FinishEvent)]
+
+
+def test_one_that_was_put_back_goes_on_before_those_that_came_later() -> None:
+    """It stands at the head of the queue, and is computed before them."""
+    running, _ = engine_of(shape(2, n_ctx=12, n_cells=14, n_batch=16))
+    for name in ("old", "new", "late"):
+        running.add(request(name, n_prompt=5, max_tokens=6, ignore_eos=True))
+    assert ends(running) == ["old", "new", "late"]
+
+
+def test_a_request_begins_when_there_is_room_for_more_than_its_prompt() -> None:
+    """Not to be put back in the next batch: everybody under way needs a token then, it too."""
+    for n_cells in range(16, 30):
+        running, backend = engine_of(shape(3, n_ctx=16, n_cells=n_cells, n_batch=16))
+        for name in ("a", "b", "c"):
+            running.add(request(name, n_prompt=5, max_tokens=2, ignore_eos=True))
+        assert ends(running) == ["a", "b", "c"]
+        assert len(backend.computed) == 3 * (5 + 1)  # nothing twice
+
+
+def test_a_prefix_that_can_be_given_up_is_room() -> None:
+    """A prompt does not wait for what only stands there in case somebody asks for it."""
+    running, backend = engine_of(shape(2, n_ctx=16, n_cells=24, n_batch=16, n_spare=2, share=True))
+    list(running.stream(request("kept", n_prompt=12, max_tokens=1)))
+    running.add(request("a", n_prompt=2, max_tokens=4, ignore_eos=True)._replace(tokens=(77, 78)))
+    running.add(request("b", n_prompt=2, max_tokens=4, ignore_eos=True)._replace(tokens=(88,) * 13))
+    running.step()
+    assert (backend.n_cells, running.scheduler.n_waiting) == (2 + 13, 0)
+    assert ends(running) == ["a", "b"]
+
+
+def test_cached_tokens_are_those_that_were_there_at_the_beginning() -> None:
+    """One that is put back may find more later: its own words, or somebody's answer."""
+    running, backend = engine_of(shape(2, n_ctx=32, n_batch=32, n_spare=2, share=True))
+    running.add(say("hello you"))
+    running.step()
+    late = request("late", max_tokens=12, ignore_eos=True)
+    running.add(late._replace(tokens=(0, 1, 2, *b"hello", 7)))
+    events: list[Event] = []
+    for _ in range(6):
+        events += running.step()
+    n_computed = len(backend.computed)
+    backend.failures = [NoSlotError("no", hint="no")]
+    events += running.step()
+    assert len(backend.computed) == n_computed + 1 + (9 + 6 - 8)  # it found "hello" this time
+    while running.scheduler.has_work:
+        events += running.step()
+    assert finish_of([e for e in events if e.request_id == "late"]).usage == (9, 12, 3)
+
+
+def test_a_prompt_that_shares_nothing_is_seen_to_at_its_first_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Thousands of prompts may wait; each is looked at before every batch."""
+    compared: list[object] = []
+
+    def counted(one: list[int], other: list[int], start: int = 0) -> int:
+        compared.append(one)
+        return common(one, other, start)
+
+    monkeypatch.setattr("lokal.engine.scheduler.common", counted)
+    running, _ = engine_of(shape(2, n_ctx=64, n_batch=16, n_spare=2, share=True))
+    long = request("long", n_prompt=40)
+    running.add(long._replace(tokens=(99, *long.tokens)))
+    for number in range(50):
+        running.add(request(str(number)))
+    running.step()
+    assert running.scheduler.n_waiting == 50
+    running.step()
+    running.step()
+    assert compared == []
+
+
 def test_a_prompt_waits_for_its_beginning_that_somebody_computes() -> None:
     """Four requests with one prefix that come at once compute it once."""
     running, backend = engine_of(shape(4, n_ctx=32, n_batch=8, n_spare=2, share=True))
@@ -336,6 +445,32 @@ def test_no_slot_is_answered_with_something_smaller() -> None:
         list(running.stream(say("never")))
     backend.failures.clear()
     assert text_of(running.stream(say("fine"))) == "fine"
+
+
+def test_what_is_kept_goes_before_anybody_is_put_back() -> None:
+    """A batch that found no place: both sequences go on, and are not computed twice."""
+    running, backend = engine_of(shape(2, n_ctx=32, n_batch=8, n_spare=1, share=True))
+    list(running.stream(say("kept")))
+    backend.computed.clear()
+    for word in ("one", "two"):
+        running.add(say(word)._replace(tokens=tuple(word.encode())))
+    running.step()
+    backend.failures = [NoSlotError("no", hint="no")]
+    ends(running)
+    assert len(backend.computed) == 2 * (3 + 3)  # and what was kept is gone
+    assert backend.n_cells <= 2 * (3 + 3)
+
+
+def test_a_batch_is_large_again_after_a_small_one_was_needed() -> None:
+    """Once the request has ended that found no place."""
+    running, backend = engine(n_batch=8)
+    backend.failures = [NoSlotError("no", hint="no")] * 2
+    running.add(request("a", n_prompt=20, max_tokens=1))
+    running.step()
+    assert len(backend.computed) == 2
+    ends(running)
+    running.add(request("b", n_prompt=20))
+    assert running.scheduler.plan().n_tokens == 8
 
 
 def test_a_cache_that_refuses_long_prompts_is_given_short_chunks() -> None:

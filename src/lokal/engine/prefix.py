@@ -120,7 +120,8 @@ class PrefixCache:
     def extend(self, slot: int, tokens: Sequence[int]) -> None:
         """Tokens that were computed for a slot, after those that it holds."""
         tail = self._tails[slot]
-        if tail.slots != {slot} or tail.children:
+        # Behind what was found begins what nobody found, even where this slot alone has it left.
+        if tail.slots != {slot} or tail.children or tail.found:
             tail = _Run([], tail, {slot}, used=self._clock)
             tail.parent.children.append(tail)  # type: ignore[union-attr]  # it was just given
             self._tails[slot] = tail

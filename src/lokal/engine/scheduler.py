@@ -145,6 +145,9 @@ class Scheduler:
             self._preempt(self._running[-1])
             plan.chunks = self._under_way()
         self._admit(plan)
+        if self.shape.streams:
+            # llama.cpp computes streams together if their numbers follow one another.
+            plan.chunks.sort(key=lambda chunk: chunk.sequence.slot)
         return plan
 
     def advance(self, plan: Plan, tokens: Iterable[int]) -> list[Event]:
@@ -211,8 +214,8 @@ class Scheduler:
             found = self._cache.match(sequence.tokens)
             if self._is_on_its_way(sequence, found.n_tokens):
                 continue
-            # Room for all of it and a token for everybody: else somebody is preempted at once.
-            needed = len(sequence.tokens) - found.n_tokens + plan.n_tokens + len(self._running)
+            # Room for all of it, then a token for everybody: else somebody is preempted at once.
+            needed = len(sequence.tokens) - found.n_tokens + plan.n_tokens + len(self._running) + 1
             if self._running and needed > found.n_room:
                 break
             self._waiting.remove(sequence)
