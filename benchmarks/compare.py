@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes, of ru_maxrss
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,12 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> Run:
             errors.seek(0)
             last = errors.read().decode("utf-8", "replace")[-2000:]
             raise SystemExit(f"{' '.join(command)[:200]} ended with {process.returncode}:\n{last}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Run(first_byte, total, usage.ru_maxrss * unit, output)
+    return Run(first_byte, total, usage.ru_maxrss * _UNIT, output)
+
+
+def own_peak() -> int:
+    """Bytes of memory at this process's own peak, below which Linux reports no child's."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT
 
 
 def interleaved(
