@@ -366,3 +366,40 @@ def test_any_context_and_any_number_of_sequences_go_together(
     with lokal.load(str(llama), ctx=n_ctx, threads=1, parallel=parallel) as model:
         answers = list(model.batch([""] * 3, raw=True, max_tokens=3, ignore_eos=True))
         assert [answer.usage.completion_tokens for answer in answers] == [min(3, n_ctx)] * 3
+
+
+def test_threads_take_turns(llama: Path) -> None:
+    """Each gets the answers that it would get alone."""
+    from threading import Thread
+
+    with lokal.load(str(llama), ctx=256, threads=1, parallel=2) as model:
+        expected = {prompt: model.generate(prompt, **FIXED).text for prompt in ("hello", "you")}
+        got: list[tuple[str, str]] = []
+
+        def ask(prompt: str) -> None:
+            for _ in range(5):
+                got.append((prompt, model.generate(prompt, **FIXED).text))
+                got.extend((prompt, one.text) for one in model.batch([prompt] * 3, **FIXED))
+
+        threads = [Thread(target=ask, args=(prompt,)) for prompt in expected for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(got) == 2 * 2 * 5 * 4
+        assert all(text == expected[prompt] for prompt, text in got)
+
+
+def test_what_is_no_batch(model: Model) -> None:
+    """A text is not a list of its letters, and a number is no prompt."""
+    with pytest.raises(UsageError, match="no batch"):
+        model.batch("hello")
+    (answer,) = model.batch([5])  # type: ignore[list-item]
+    assert isinstance(answer.error, UsageError)
+
+
+def test_a_grammar_may_be_a_text(model: Model) -> None:
+    """In GBNF or Lark; what is neither a text nor a Grammar is refused."""
+    assert model.generate("hello", grammar='root ::= "x"').text == "x"
+    with pytest.raises(UsageError, match="the grammar is 5"):
+        model.generate("hello", grammar=5)  # type: ignore[arg-type]

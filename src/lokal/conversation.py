@@ -14,6 +14,8 @@ def conversation(prompt: str | Sequence[Message], system: str | None = None) -> 
     Raises:
         UsageError: there are none, or one of them has no role or no text.
     """
+    if not isinstance(prompt, str | Sequence):
+        raise UsageError(f"the prompt is {prompt!r:.50}", hint="give a text or a list of messages")
     turns: list[Message] = (
         [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     )

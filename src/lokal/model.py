@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 class Model:
     """Weights in memory and a context to run them in; use it as a context manager, or `close` it.
 
-    Not thread-safe. `load_seconds` is what loading took.
+    Threads may share it, and take turns; none may `close` it under another. `load_seconds` is what
+    loading took.
 
     Raises:
         LoadError: llama.cpp refuses the file.
@@ -96,7 +97,7 @@ class Model:
         raw: bool = False,
         seed: int | None = None,
         schema: str | Mapping[str, Any] | None = None,
-        grammar: Grammar | None = None,
+        grammar: str | Grammar | None = None,
         **sampling: Any,
     ) -> Iterator[str]:
         """Yield the answer piece by piece as the model writes it.
@@ -110,7 +111,8 @@ class Model:
             raw: complete the text without a chat template.
             seed: the same seed gives the same text on the same machine; None draws one.
             schema: a JSON Schema, as text or dict; the answer is JSON that it validates.
-            grammar: another form that the answer must have, such as Grammar("regex", "yes|no").
+            grammar: another form that the answer must have: a grammar in GBNF or Lark, or a
+                `lokal.engine.constraint.Grammar`, such as Grammar("regex", "yes|no").
             sampling: any field of `SamplingParams`; what is left out is what the model's makers
                 recommend, else llama.cpp's default.
 
@@ -120,8 +122,8 @@ class Model:
             ConstraintError: the schema or grammar does not compile.
             IncompleteError: the answer ended before it matched its schema or grammar.
         """
-        grammar = self._grammar(schema, grammar)
-        request = self._request(prompt, system, raw, seed, grammar, self.sampling(**sampling))
+        form = self._grammar(schema, grammar)
+        request = self._request(prompt, system, raw, seed, form, self.sampling(**sampling))
         return self._texts(request)
 
     def _texts(self, request: Request) -> Iterator[str]:
@@ -140,12 +142,12 @@ class Model:
         raw: bool = False,
         seed: int | None = None,
         schema: str | Mapping[str, Any] | None = None,
-        grammar: Grammar | None = None,
+        grammar: str | Grammar | None = None,
         **sampling: Any,
     ) -> Completion:
         """The whole answer at once; arguments and errors as in `stream`."""
-        grammar = self._grammar(schema, grammar)
-        request = self._request(prompt, system, raw, seed, grammar, self.sampling(**sampling))
+        form = self._grammar(schema, grammar)
+        request = self._request(prompt, system, raw, seed, form, self.sampling(**sampling))
         answer = completion(request, self.events(request))
         if answer.error:
             raise answer.error
@@ -159,7 +161,7 @@ class Model:
         raw: bool = False,
         seed: int | None = None,
         schema: str | Mapping[str, Any] | None = None,
-        grammar: Grammar | None = None,
+        grammar: str | Grammar | None = None,
         **sampling: Any,
     ) -> Iterator[Completion]:
         """Answer many prompts side by side; yields one completion for each, in their order.
@@ -172,24 +174,32 @@ class Model:
             UsageError: a sampling value out of range.
             ConstraintError: the schema or grammar does not compile.
         """
-        params = self.sampling(**sampling)
-        grammar = self._grammar(schema, grammar)
+        if isinstance(prompts, str):
+            raise UsageError("one text is no batch", hint="give a list of prompts")
+        params, form = self.sampling(**sampling), self._grammar(schema, grammar)
 
         def ask(prompt: str | Sequence[Message]) -> Request:
-            return self._request(prompt, system, raw, seed, grammar, params)
+            return self._request(prompt, system, raw, seed, form, params)
 
         return in_order(self.answers, self.shape.n_parallel, map(partial(partial, ask), prompts))
 
-    def answers(self, take: Take) -> Iterator[tuple[Request, Completion]]:
+    @property
+    def n_sampled(self) -> int:
+        """Tokens generated since it was loaded."""
+        return self._engine.scheduler.n_sampled
+
+    def answers(
+        self, take: Take, moved: Callable[[], object] = lambda: None
+    ) -> Iterator[tuple[Request, Completion]]:
         """Answer requests side by side; each comes back as it is finished.
 
         `take(idle)` gives the next request, or None if it has none now. If `idle` is true nothing
-        is under way, and None ends it.
+        is under way, and None ends it. `moved` is called after every batch of tokens.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; what was under way is given up.
         """
-        return answers(self._engine, self._interrupt, self.shape.n_parallel, take)
+        return answers(self._engine, self._interrupt, self.shape.n_parallel, take, moved)
 
     @property
     def description(self) -> str:
@@ -283,18 +293,22 @@ class Model:
         return self.constrain(request, grammar, built) if grammar else request
 
     def _grammar(
-        self, schema: str | Mapping[str, Any] | None, grammar: Grammar | None
+        self, schema: str | Mapping[str, Any] | None, grammar: str | Grammar | None
     ) -> Grammar | None:
         """The form that answers must have, compiled once to see that it can be."""
-        if schema is not None:
-            if grammar is not None:
-                raise UsageError("both a schema and a grammar", hint="give one of them")
-            from lokal.engine.constraint import schema_grammar
+        if schema is None and grammar is None:
+            return None
+        from lokal.engine.constraint import Grammar, schema_grammar
 
-            grammar = schema_grammar(schema)
-        if grammar:
-            self._compiled(grammar)
-        return grammar
+        if schema is not None and grammar is not None:
+            raise UsageError("both a schema and a grammar", hint="give one of them")
+        form = Grammar("grammar", grammar) if isinstance(grammar, str) else grammar
+        if schema is not None:
+            form = schema_grammar(schema)
+        if not isinstance(form, Grammar):
+            raise UsageError(f"the grammar is {form!r:.50}", hint="give a text or a Grammar")
+        self._compiled(form)
+        return form
 
     def _compiled(self, grammar: Grammar) -> Constraint:
         # Most runs ask for no form, and their start is to take no longer.

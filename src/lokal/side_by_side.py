@@ -16,12 +16,18 @@ Take = Callable[[bool], Request | None]
 Answers = Iterator[tuple[Request, Completion]]
 
 
-def answers(engine: Engine, interrupt: Interrupt, n_parallel: int, take: Take) -> Answers:
+def answers(
+    engine: Engine,
+    interrupt: Interrupt,
+    n_parallel: int,
+    take: Take,
+    moved: Callable[[], object] = lambda: None,
+) -> Answers:
     """Answer requests side by side, in the order in which they finish.
 
     `take(idle)` gives the next request, or None if it has none now. If `idle` is true nothing is
     under way, and None ends it. As many requests wait as run: what they share with those that run
-    is kept for them.
+    is kept for them. `moved` is called after every batch.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; what was under way is given up.
@@ -39,6 +45,7 @@ def answers(engine: Engine, interrupt: Interrupt, n_parallel: int, take: Take) -
                 break
             with interrupt.listening():
                 engine.move()
+            moved()
             for request, inbox in list(under_way.values()):
                 if inbox and isinstance(inbox[-1], FinishEvent):
                     del under_way[request.id]
@@ -48,7 +55,7 @@ def answers(engine: Engine, interrupt: Interrupt, n_parallel: int, take: Take) -
         for request_id in [*under_way, request.id if request else ""]:
             engine.close(request_id)
     interrupt.check()
-    engine.scheduler.check_integrity()
+    engine.check_integrity()
 
 
 def in_order(

@@ -456,3 +456,16 @@ def test_continuing_many_rows_takes_little_memory(path: Path, rows: int, failed:
     assert len(order(path)) == rows
     assert begun < 40 * rows + 100_000
     assert peak < 100 * rows + 2_000_000, "two chunks of a file, and a heap being sorted"
+
+
+@pytest.mark.parametrize("by_place", [True, False])
+def test_a_run_that_is_cut_off_leaves_no_hole_where_lines_have_no_index(by_place: bool) -> None:
+    """The answers of --text are known by their place only; results are not."""
+    got: list[bytes] = []
+    stream = Stream(got.append, by_place=by_place)
+    stream.begin()
+    tickets = [stream.ticket() for _ in range(3)]
+    stream.put(tickets[0], b"0\n")
+    stream.put(tickets[2], b"2\n")
+    stream.close(complete=False)
+    assert got == ([b"0\n"] if by_place else [b"0\n", b"2\n"])

@@ -105,7 +105,7 @@ def test_a_quote_that_never_ends_is_an_error_row() -> None:
     """It takes the rest with it, for nobody can say where it should have ended."""
     first, rest = read('prompt\nhi\n"ho\nx\ny\n')
     assert prompts([first]) == ["hi"]
-    assert complaint(rest).startswith("broken CSV: unexpected end of data")
+    assert complaint(rest).startswith("broken CSV: a quote that opens here is never closed")
     assert (rest.line, rest.end) == (3, 18)
 
 

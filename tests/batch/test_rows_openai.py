@@ -168,3 +168,13 @@ def test_a_template_takes_the_place_of_the_messages() -> None:
     only = row(request(max_tokens=3), template="{custom_id}: {body.model}", system="S")
     assert texts(only) == [("system", "S"), ("user", "request-1: gpt-4o-mini")]
     assert only.overrides == {"max_tokens": 3}
+
+
+def test_a_row_that_asks_for_something_else_keeps_its_id() -> None:
+    """It is known by `custom_id` and `body`, and its message says what is wrong with it."""
+    import json
+
+    row = {"custom_id": "e", "url": "/v1/embeddings", "body": {"model": "m", "input": "x"}}
+    (wrong,) = rows(json.dumps(row))
+    assert wrong.id == "e"
+    assert "/v1/embeddings" in complaint(wrong)

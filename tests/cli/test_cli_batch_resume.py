@@ -290,3 +290,28 @@ def test_a_directory_that_cannot_be_written(llm: Llm) -> None:
     write_rows(source, 1)
     folder.mkdir(mode=0o500)
     assert_error(llm.run(*arguments(source, folder / "out")), 2, "cannot write to")
+
+
+def test_rows_that_the_input_does_not_have_are_told(llm: Llm) -> None:
+    """Without ids a changed row is another one, and the old answer stays."""
+    rows, out = llm.home / "rows.txt", llm.home / "out.jsonl"
+    rows.write_text("a fox\nan owl\na bear\n")
+    assert llm.run("batch", "tiny", rows, "-o", out, "-n", "2").code == 0
+    rows.write_text("a fox\na hen\na bear\n")
+    result = llm.run("batch", "tiny", rows, "-o", out, "-n", "2")
+    assert result.code == 0
+    assert "has 1 row more, of which the input has no row now, or another one" in result.stderr
+    assert len(out.read_bytes().splitlines()) == 4
+
+
+def test_failed_rows_that_are_gone_are_told(llm: Llm) -> None:
+    """They are taken out, and not silently; with a part of the input it cannot be known."""
+    rows, out = llm.home / "rows.jsonl", llm.home / "out.jsonl"
+    rows.write_text('{"id": "ok", "prompt": "Hi"}\n{"id": "bad"}\n')
+    retry = ("batch", "tiny", rows, "-o", out, "-n", "2", "--retry-errors")
+    assert llm.run(*retry).code == 11
+    assert_error(llm.run(*retry, "--limit", "1"), 2, "--retry-errors needs the whole input")
+    rows.write_text('{"id": "ok", "prompt": "Hi"}\n')
+    result = llm.run(*retry)
+    assert result.code == 0
+    assert "not in the input any more, and taken out: 1 row that had failed" in result.stderr

@@ -96,6 +96,9 @@ class Ledger:
         self._bag.take(key)
         return _place(namesakes[0]), True
 
+    def __len__(self) -> int:
+        return len(self._bag)
+
     def beside(self) -> list[int]:
         """Places in the side file of the rows that nobody has taken, in order."""
         places = (_place(record) for record in self._bag)
@@ -168,7 +171,10 @@ def results(
         if result is not None:
             yield offset, line, result
         elif offset + len(line) < stop or not _is_torn(line):
-            raise UsageError(f"line {number} of {lines.path} is no result row", hint=_RESTART)
+            raise UsageError(
+                f"line {number} of {lines.path} is no result row",
+                hint="remove that line, and nothing else is lost; --restart starts over",
+            )
 
 
 def mark(line: bytes) -> bytes:

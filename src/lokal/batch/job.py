@@ -50,6 +50,8 @@ class Counts:
         self.prompt_tokens = 0
         self.cached_tokens = 0
         self.completion_tokens = 0
+        """Of finished rows; `generated` are those of all, aborted ones included."""
+        self.generated = 0
 
 
 class Watcher:
@@ -58,11 +60,14 @@ class Watcher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        pass
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """The job has ended, by an exception of this kind if it is not None."""
 
     def row(self, row: Row, answer: Completion, counts: Counts) -> None:
         """A row is finished."""
+
+    def moved(self, counts: Counts) -> None:
+        """The model has computed another batch of tokens."""
 
     def skip(self, counts: Counts) -> None:
         """A row was finished by an earlier run."""
@@ -111,7 +116,13 @@ class Job:
                     return request
             return None
 
-        for request, answer in self._model.answers(take):
+        before = self._model.n_sampled
+
+        def moved() -> None:
+            self.counts.generated = self._model.n_sampled - before
+            self._watcher.moved(self.counts)
+
+        for request, answer in self._model.answers(take, moved):
             self._finish(*self._under_way.pop(request.id), answer)
 
     def _has_room(self) -> bool:

@@ -44,8 +44,9 @@ DEFAULTS: dict[str, tuple[Any, ...]] = {
 
 def is_request(row: Mapping[str, Any]) -> bool:
     """Whether a JSON row is of this kind."""
-    body = row.get("body")
-    return "custom_id" in row and isinstance(body, dict) and "messages" in body
+    if "custom_id" not in row or not isinstance(row.get("body"), dict):
+        return False
+    return "messages" in row["body"] or not {"prompt", "messages"} & row.keys()
 
 
 def from_row(record: Record, template: Template | None, system: str | None) -> Content:

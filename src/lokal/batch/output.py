@@ -45,6 +45,10 @@ class Output:
 
     earlier = Earlier()
     """What an earlier run left. Rows that fail again count in `earlier.failed` no more."""
+    unclaimed = 0
+    """Rows of an earlier run that no row of the input asked for; known after `close`."""
+    retried = 0
+    """Failed rows that were taken out, to be tried again."""
     changed = 0
     """Rows that `done` knew by their id, though their content is another than it was."""
 
@@ -98,12 +102,20 @@ class Output:
 class Stream(Output):
     """Rows to whoever reads them now; those that wait for an earlier one are held in memory.
 
-    Whatever `write` raises goes through.
+    Whatever `write` raises goes through. `by_place` says that a line is known by its place only:
+    then none is written after one that is missing.
     """
 
-    def __init__(self, write: Callable[[bytes], object], *, unordered: bool = False) -> None:
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        *,
+        unordered: bool = False,
+        by_place: bool = False,
+    ) -> None:
         super().__init__(unordered=unordered)
         self._write = write
+        self._by_place = by_place
         self._lines: dict[int, bytes] = {}
         self._next = 0
         self._broken = False
@@ -121,10 +133,10 @@ class Stream(Output):
             self._send(self._lines.pop(self._next))
             self._next += 1
 
-    def close(self, *, complete: bool) -> None:  # noqa: ARG002 - also after Ctrl-C they are finished
+    def close(self, *, complete: bool) -> None:
         """Write what still waits for rows that will never come."""
         for ticket in sorted(self._lines):
-            if not self._broken:
+            if not self._broken and (complete or not self._by_place):
                 self._send(self._lines[ticket])
         self._lines.clear()
 
@@ -261,6 +273,7 @@ class File(Output):
         if not self._begun:
             self._abandon()
             return
+        self.unclaimed = len(self._ledger)
         try:
             if complete and (self._unordered or journal.next == self._tickets):
                 journal.copy(self._ledger.beside())
@@ -300,7 +313,9 @@ class File(Output):
         count = 0
         with self._journal.rewriting() as new:
             for line, result in self._not_staying():
-                if not (result.failed and self._options.retry_errors):
+                if result.failed and self._options.retry_errors:
+                    self.retried += 1
+                else:
                     place = new.append(line)
                     self._ledger.add(result, IN_FILE if self._unordered else place)
                     count += 1

@@ -46,6 +46,8 @@ def records(
             error = flaw
         except csv.Error as flaw:
             what = str(flaw).partition(" - ")[0]  # what follows is about Python
+            if what == "unexpected end of data":
+                what = "a quote that opens here is never closed, so all that follows is in this row"
             error = UsageError(f"broken CSV: {what}", hint='write " in a quoted field as ""')
         error = error or feed.flaw
         if not cells and not error:

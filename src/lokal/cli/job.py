@@ -19,7 +19,7 @@ from lokal.batch.output import Output, OutputOptions, Stream, open_output
 from lokal.batch.rows import ReadOptions, Row, read
 from lokal.batch.sample import sample
 from lokal.cli.grammar_options import check_end
-from lokal.cli.output import ReaderGone, note, open_sink
+from lokal.cli.output import ReaderGone, Sink, note, open_sink
 from lokal.cli.prompt_input import SILENCE, check_text
 from lokal.cli.watchers import Sampled, number, watcher
 from lokal.engine.interrupt import Interrupt
@@ -76,6 +76,11 @@ def execute(options: BatchOptions) -> int:
     check_text(options.reading.template or "", "the template")
     if options.output is None and (options.writing.restart or options.writing.retry_errors):
         raise UsageError("nothing to continue without a file", hint="name one with -o")
+    if options.limit is not None and options.writing.retry_errors:
+        raise UsageError(
+            "--retry-errors needs the whole input, for it takes out every failed row",
+            hint="leave --limit out",
+        )
     surroundings = settings.load(offline=options.offline)
     source = find(options.model, surroundings)
     with _input(options.input) as (stream, name):
@@ -137,12 +142,17 @@ def _awaited(rows: Iterable[Row], name: str, options: BatchOptions) -> Iterator[
         notice.cancel()
 
 
+def _stream(sink: Sink, options: BatchOptions) -> Stream:
+    unordered, by_place = options.writing.unordered, not options.writing.resumable
+    return Stream(sink.line, unordered=unordered, by_place=by_place)
+
+
 @contextlib.contextmanager
 def _output(options: BatchOptions, stream: BinaryIO) -> Iterator[Output]:
     if options.sample is not None:
         yield Stream(lambda _: None)
     elif options.output is None or options.output == "-":
-        with open_sink(None) as sink, Stream(sink.line, unordered=options.writing.unordered) as out:
+        with open_sink(None) as sink, _stream(sink, options) as out:
             yield out
     else:
         with open_output(options.output, options.writing, os.fstat(stream.fileno())) as out:
@@ -224,6 +234,14 @@ def _report(options: BatchOptions, job: Job, output: Output) -> int:
             f"note: the input has changed in {number(output.changed)} that an earlier run did;"
             " their answers stay, --restart begins anew"
         )
+    if output.unclaimed and options.limit is None:
+        options.say(
+            f"note: {options.output} has {number(output.unclaimed)} more, of which the input has no"
+            " row now, or another one"
+        )
+    if output.retried > counts.done:
+        gone = number(output.retried - counts.done)
+        options.say(f"note: not in the input any more, and taken out: {gone} that had failed")
     if counts.cut:
         cut = "1 answer was" if counts.cut == 1 else f"{counts.cut} answers were"
         options.say(f"note: {cut} cut at the token limit or the context's end")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lokal.batch.job import Counts, Watcher
 from lokal.batch.rows import Row
-from lokal.cli.output import duration, note, visible
+from lokal.cli.output import ReaderGone, duration, note, visible
 from lokal.completion import Completion
 from lokal.settings import Settings
 
@@ -23,6 +23,8 @@ SHOWN = 500  # characters of a prompt in a sample
 def watcher(settings: Settings, size: int | None) -> Watcher:
     """What suits standard error; `size` is the input's in bytes, None for a pipe."""
     bars = sys.stderr and sys.stderr.isatty() and not settings.no_color
+    # Where answers appear on the same screen a bar would be torn apart.
+    bars = bars and not (sys.stdout and sys.stdout.isatty())
     return BarWatcher(size) if bars else LineWatcher(size)
 
 
@@ -35,9 +37,9 @@ class LineWatcher(Watcher):
         self._told_at = self._start
         self._counts = Counts()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         counts = self._counts
-        if counts.taken:
+        if counts.taken and not (kind and issubclass(kind, ReaderGone)):
             self._say(f"{_rows(counts, f' in {duration(self._seconds)}')}{self._speed()}")
 
     def row(self, row: Row, answer: Completion, counts: Counts) -> None:  # noqa: ARG002 - for subclasses
@@ -45,6 +47,9 @@ class LineWatcher(Watcher):
         if answer.error and counts.failed <= TOLD:
             more = "; further failures are only counted" if counts.failed == TOLD else ""
             self._say(f"failed: {answer.error}{more}")
+
+    def moved(self, counts: Counts) -> None:
+        self._update(counts)
 
     def skip(self, counts: Counts) -> None:
         self._update(counts)
@@ -70,12 +75,14 @@ class LineWatcher(Watcher):
         return counts.taken * self._size / counts.end if self._size and counts.end else None
 
     def _speed(self) -> str:
-        tokens = self._counts.completion_tokens
+        tokens = self._counts.generated
         return f", {tokens / max(self._seconds, 1e-3):.0f} tokens/s" if tokens else ""
 
     def _left(self) -> str:
         counts, total = self._counts, self._total
-        if total is None or not counts.done:
+        # Before most rows that began first have ended, nobody can tell.
+        under_way = counts.taken - counts.done - counts.skipped
+        if total is None or counts.done <= under_way:
             return ""
         # Those that were there took no time.
         left = total - counts.done - counts.skipped
@@ -95,14 +102,15 @@ class BarWatcher(LineWatcher):
             TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             console=Console(stderr=True),
+            transient=True,  # the line at the end says it all
         )
-        self._task: Any = self._bars.add_task("loading", total=1 if self._size else None)
+        self._task: Any = self._bars.add_task("waiting for rows", total=1 if self._size else None)
         self._bars.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._bars.stop()
-        super().__exit__()
+        super().__exit__(kind)
 
     def _update(self, counts: Counts) -> None:
         self._counts = counts

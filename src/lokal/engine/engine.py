@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Generator, Iterable
 from typing import Protocol
@@ -27,12 +28,16 @@ class Backend(Protocol):
 
 
 class Engine:
-    """Runs any number of requests through one model; a single prompt is a batch of one."""
+    """Runs any number of requests through one model; a single prompt is a batch of one.
+
+    Threads may share it: they take turns, batch by batch.
+    """
 
     def __init__(self, backend: Backend, scheduler: Scheduler) -> None:
         self.backend = backend
         self.scheduler = scheduler
         self._inboxes: dict[str, Inbox] = {}
+        self._turn = threading.RLock()
 
     def add(self, request: Request) -> None:
         """Queue a request.
@@ -65,17 +70,19 @@ class Engine:
         Raises:
             UsageError, ContextError: as from `add`.
         """
-        if request.id in self._inboxes:
-            raise ValueError(f"there is a request with the id {request.id!r} already")
-        self.add(request)
-        inbox: Inbox = deque()
-        self._inboxes[request.id] = inbox
+        with self._turn:
+            if request.id in self._inboxes:
+                raise ValueError(f"there is a request with the id {request.id!r} already")
+            self.add(request)
+            inbox: Inbox = deque()
+            self._inboxes[request.id] = inbox
         return inbox
 
     def close(self, request_id: str) -> None:
         """Give a request up, if it is still under way, and its inbox."""
-        self.scheduler.abort(request_id)
-        self._inboxes.pop(request_id, None)
+        with self._turn:
+            self.scheduler.abort(request_id)
+            self._inboxes.pop(request_id, None)
 
     def move(self) -> None:
         """Compute one batch; whose events they are is sorted out here.
@@ -83,8 +90,15 @@ class Engine:
         So any number of streams may be open side by side: each moves all of them forward. Requests
         that somebody gave to `add` are for a caller of `step`; nothing else runs beside them.
         """
-        for event in self.step():
-            self._inboxes[event.request_id].append(event)
+        with self._turn:
+            if self.scheduler.has_work:  # else another thread's turn has done it all
+                for event in self.step():
+                    self._inboxes[event.request_id].append(event)
+
+    def check_integrity(self) -> None:
+        """Raises: AssertionError: the books of the KV cache do not balance."""
+        with self._turn:
+            self.scheduler.check_integrity()
 
     def stream(self, request: Request) -> Generator[Event]:
         """Run one request to its end; leaving the loop early, or Ctrl-C in it, aborts the request.
@@ -102,7 +116,9 @@ class Engine:
                 else:
                     self.move()
         except KeyboardInterrupt:
-            yield from [*inbox, *self.scheduler.abort(request.id)]
+            with self._turn:
+                rest = [*inbox, *self.scheduler.abort(request.id)]
+            yield from rest
             raise
         finally:
             self.close(request.id)

@@ -107,6 +107,8 @@ class Scheduler:
         self._running: list[Sequence] = []
         self._ended: list[Sequence] = []
         self._limit = shape.n_batch
+        self.n_sampled = 0
+        """Tokens generated so far, of all requests."""
 
     def check(self, request: Request) -> None:
         """Refuse what cannot be computed.
@@ -163,6 +165,7 @@ class Scheduler:
             self._cache.extend(sequence.slot, chunk.tokens)
             sequence.n_computed += len(chunk.tokens)
             if chunk.sample:
+                self.n_sampled += 1
                 events.extend(self._accept(sequence, next(sampled)))
         return events
 
