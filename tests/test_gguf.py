@@ -91,7 +91,7 @@ class TestHeader:
 
     def test_takes_the_sampling_that_the_file_recommends(self, tmp_path: Path) -> None:
         recommended = {
-            "general.sampling.temp": 0.5,
+            "general.sampling.temp": 0.7,  # 0.699999988 with the 24 bits of the file
             "general.sampling.top_k": ggufs.Typed(20, GGUFValueType.INT32),
             "general.sampling.min_p": float("nan"),
             "general.sampling.top_p": "high",
@@ -99,7 +99,7 @@ class TestHeader:
         }
         path = ggufs.write(tmp_path / "x.gguf", metadata=recommended)
         assert gguf.check(path).sampling() == {
-            "temperature": 0.5,
+            "temperature": 0.7,
             "top_k": 20,
             "repeat_penalty": 1.25,
         }
