@@ -123,6 +123,16 @@ def test_a_shared_beginning_is_computed_once() -> None:
     assert len(backend.computed) == 20 + 8 * 2 + 8
 
 
+def test_nobody_waits_for_what_is_not_worth_copying() -> None:
+    """Prompts that begin with the same token or two begin in the same batch."""
+    room = shape(3, n_ctx=64, n_batch=32, share=True, streams=True)
+    scheduler = Scheduler(Bytes(), room)
+    for number in range(3):
+        added = request(str(number))
+        scheduler.add(added._replace(tokens=(1, 300 + number, 5, 6)))
+    assert len(scheduler.plan().chunks) == 3
+
+
 @pytest.mark.parametrize("parallel", [2, 7, 48])
 def test_greedy_answers_are_those_of_one_prompt_alone(llama: Path, parallel: int) -> None:
     """All of them, on the real llama.cpp, where prompts share little."""

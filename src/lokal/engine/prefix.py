@@ -79,6 +79,11 @@ class PrefixCache:
         self._clock = 0
 
     @property
+    def least(self) -> int:
+        """Tokens that a prompt must have in common with a slot, or it finds none there."""
+        return 1
+
+    @property
     def n_free(self) -> int:
         """Cells with nothing in them."""
         return self.n_cells - self._n_used

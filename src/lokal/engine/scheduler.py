@@ -237,7 +237,7 @@ class Scheduler:
         tokens, limit = sequence.tokens, len(sequence.tokens) - 1
         return self.shape.share and any(
             other.tokens[n_here] == tokens[n_here]
-            and min(common(tokens, other.tokens), limit) > n_here
+            and min(common(tokens, other.tokens), limit) >= max(n_here + 1, self._cache.least)
             for other in self._running
             if other.n_pending > 1 and len(other.tokens) > n_here
         )

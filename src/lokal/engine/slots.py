@@ -31,6 +31,11 @@ class SlotCache:
         self._idle = set(range(n_slots))
         self._clock = 0
 
+    @property
+    def least(self) -> int:
+        """Tokens that a prompt must have in common with a slot, or it finds none there."""
+        return WORTH_COPYING
+
     def match(self, tokens: list[int]) -> Match:
         """What `take` would find of a prompt."""
         return Match(self._find(tokens)[0], self._n_ctx)
@@ -117,7 +122,7 @@ class SlotCache:
             (min(common(tokens, held), limit), slot in self._idle, slot)
             for slot, held in enumerate(self._tokens)
         )
-        return (n_tokens, slot) if n_tokens >= WORTH_COPYING else (0, slot)
+        return (n_tokens, slot) if n_tokens >= self.least else (0, slot)
 
     def _truncate(self, slot: int, n_tokens: int) -> None:
         if len(self._tokens[slot]) > n_tokens:
