@@ -299,7 +299,7 @@ def test_a_link_leads_to_the_same_file_and_side_file(path: Path, tmp_path: Path)
     link.parent.mkdir()
     link.symlink_to(path)
     with opened(link) as output:
-        assert output.side_path == side(path.resolve())
+        assert output._journal.path == side(path.resolve())
         with pytest.raises(UsageError, match="another run"):
             opened(path)
     run(link, ROWS[:2], random.Random(1), retry_errors=True)

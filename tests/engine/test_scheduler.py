@@ -344,7 +344,7 @@ def test_a_prefix_that_can_be_given_up_is_room() -> None:
     running.add(request("a", n_prompt=2, max_tokens=4, ignore_eos=True)._replace(tokens=(77, 78)))
     running.add(request("b", n_prompt=2, max_tokens=4, ignore_eos=True)._replace(tokens=(88,) * 13))
     running.step()
-    assert (backend.n_cells, running.scheduler.n_waiting) == (2 + 13, 0)
+    assert (backend.n_cells, len(running.scheduler._waiting)) == (2 + 13, 0)
     assert ends(running) == ["a", "b"]
 
 
@@ -384,7 +384,7 @@ def test_a_prompt_that_shares_nothing_is_seen_to_at_its_first_token(
     for number in range(50):
         running.add(request(str(number)))
     running.step()
-    assert running.scheduler.n_waiting == 50
+    assert len(running.scheduler._waiting) == 50
     running.step()
     running.step()
     assert compared == []

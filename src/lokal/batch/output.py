@@ -211,11 +211,6 @@ class File(Output):
     def waiting(self) -> int:
         return self._journal.waiting
 
-    @property
-    def side_path(self) -> Path:
-        """Where rows wait for an earlier one."""
-        return self._journal.path
-
     def begin(self) -> None:
         """Cut off what is torn, take out what is to be tried again, forget all for a restart.
 

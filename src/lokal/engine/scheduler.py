@@ -129,10 +129,6 @@ class Scheduler:
         self._waiting.append(Sequence(request))
 
     @property
-    def n_waiting(self) -> int:
-        return len(self._waiting)
-
-    @property
     def has_work(self) -> bool:
         return bool(self._waiting or self._running)
 
