@@ -223,7 +223,7 @@ def _watcher(options: BatchOptions, surroundings: Settings, stream: BinaryIO) ->
         return Watcher()
     status = os.fstat(stream.fileno())
     size = status.st_size if stat.S_ISREG(status.st_mode) and not options.limit else None
-    return watcher(surroundings, size)
+    return watcher(surroundings, size, to_stdout=options.output in (None, "-"))
 
 
 def _report(options: BatchOptions, job: Job, output: Output) -> int:

@@ -20,11 +20,11 @@ TOLD = 10  # failures that are told one by one
 SHOWN = 500  # characters of a prompt in a sample
 
 
-def watcher(settings: Settings, size: int | None) -> Watcher:
+def watcher(settings: Settings, size: int | None, *, to_stdout: bool) -> Watcher:
     """What suits standard error; `size` is the input's in bytes, None for a pipe."""
     bars = sys.stderr and sys.stderr.isatty() and not settings.no_color
     # Where answers appear on the same screen a bar would be torn apart.
-    bars = bars and not (sys.stdout and sys.stdout.isatty())
+    bars = bars and not (to_stdout and sys.stdout and sys.stdout.isatty())
     return BarWatcher(size) if bars else LineWatcher(size)
 
 
