@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lokal import settings
+from lokal.cli.fetch import fetched
 from lokal.cli.grammar_options import check_end
 from lokal.cli.output import (
     Sink,
@@ -41,11 +42,10 @@ from lokal.loading import LoadOptions, choose_context
 from lokal.model import Model, new_request
 from lokal.result import Origin, as_dict, fingerprint, settings_of
 from lokal.settings import Settings, expand
-from lokal.weights import Weights, find, local_path, obtain
+from lokal.weights import Weights, find, local_path
 
 if TYPE_CHECKING:
     from lokal.engine.constraint import Grammar
-    from lokal.hub.client import Progress
 
 
 class RunOptions(NamedTuple):
@@ -92,8 +92,7 @@ def execute(options: RunOptions) -> int:
             f"{source.name} is not on this machine, and a dry run fetches nothing",
             hint="without --dry-run it is fetched",
         )
-    progress = None if options.quiet else lambda: _progress(surroundings)
-    weights = obtain(source, surroundings, progress, ctx=options.load.ctx)
+    weights = fetched(source, surroundings, ctx=options.load.ctx, quiet=options.quiet)
     if not options.raw and weights.template is None:
         options.say(f"note: {weights.name} has no chat template, it completes the text as it is")
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
@@ -101,12 +100,6 @@ def execute(options: RunOptions) -> int:
         if options.dry_run:
             return _show(options, weights, messages)
         return _answer(options, weights, messages, surroundings)
-
-
-def _progress(surroundings: Settings) -> Progress:
-    from lokal.cli.ui import progress
-
-    return progress(surroundings)
 
 
 def _prompt(

@@ -50,16 +50,16 @@ def batch(
     from lokal.cli.job import BatchOptions, execute
     from lokal.loading import LoadOptions
 
-    sampling = {
-        "temperature": temp,
-        "top_p": top_p,
-        "top_k": top_k,
-        "min_p": min_p,
-        "repeat_penalty": repeat_penalty,
-        "max_tokens": max_tokens,
-        "stop": tuple(stop) if stop else None,
-        "ignore_eos": ignore_eos or None,
-    }
+    sampling = opt.chosen(
+        temperature=temp,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repeat_penalty=repeat_penalty,
+        max_tokens=max_tokens,
+        stop=tuple(stop) if stop else None,
+        ignore_eos=ignore_eos or None,
+    )
     return execute(
         BatchOptions(
             model=model,
@@ -68,7 +68,7 @@ def batch(
             output=output,
             writing=OutputOptions(unordered, not text, restart, retry_errors),
             job=JobOptions(
-                sampling={name: value for name, value in sampling.items() if value is not None},
+                sampling=sampling,
                 seed=seed,
                 grammar=asked_grammar(schema, form, regex, grammar),
                 raw=raw,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lokal.cli.prompt_input import check_text
+from lokal.cli.prompt_input import check_text, utf8
 from lokal.errors import UsageError
 from lokal.settings import expand
 
@@ -85,10 +85,4 @@ def _read(name: str, option: str) -> str:
         ) from None
     if len(data) > MAX_BYTES:
         raise UsageError(f"{name} has more than {MAX_BYTES} bytes", hint="give a smaller one")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{name} is not valid UTF-8 (byte {error.start})",
-            hint="convert it, for example with iconv",
-        ) from None
+    return utf8(data, name)

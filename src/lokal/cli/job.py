@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from threading import Timer
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from lokal import settings
 from lokal.batch.fingerprints import Fingerprints, Made
@@ -18,6 +18,7 @@ from lokal.batch.job import Job, JobOptions, Watcher
 from lokal.batch.output import Output, OutputOptions, Stream, open_output
 from lokal.batch.rows import ReadOptions, Row, read
 from lokal.batch.sample import sample
+from lokal.cli.fetch import fetched
 from lokal.cli.grammar_options import check_end
 from lokal.cli.output import ReaderGone, Sink, note, open_sink
 from lokal.cli.prompt_input import SILENCE, check_text
@@ -30,10 +31,7 @@ from lokal.loading import LoadOptions
 from lokal.model import Model
 from lokal.result import Origin, fingerprint, settings_of
 from lokal.settings import Settings, expand
-from lokal.weights import Weights, find, obtain
-
-if TYPE_CHECKING:
-    from lokal.hub.client import Progress
+from lokal.weights import Weights, find
 
 
 class BatchOptions(NamedTuple):
@@ -91,8 +89,7 @@ def execute(options: BatchOptions) -> int:
         if options.sample is not None:
             rows = sample(rows, options.sample)
         with _output(options, stream) as output:
-            progress = None if options.quiet else lambda: _progress(surroundings)
-            weights = obtain(source, surroundings, progress, ctx=options.load.ctx)
+            weights = fetched(source, surroundings, ctx=options.load.ctx, quiet=options.quiet)
             if not options.job.raw and weights.template is None:
                 options.say(
                     f"note: {weights.name} has no chat template, it completes texts as they are"
@@ -100,12 +97,6 @@ def execute(options: BatchOptions) -> int:
             with native_log(note) if options.verbose > 1 else contextlib.nullcontext():
                 job = _run(options, weights, surroundings, rows, output, stream)
     return _report(options, job, output)
-
-
-def _progress(surroundings: Settings) -> Progress:
-    from lokal.cli.ui import progress
-
-    return progress(surroundings)
 
 
 @contextlib.contextmanager
@@ -171,11 +162,7 @@ def _run(
     stream: BinaryIO,
 ) -> Job:
     interrupt = Interrupt()
-    # An exception in llama.cpp's log callback would be lost, and with it a Ctrl-C while it loads.
-    with interrupt.listening():
-        model = Model(weights, options.load, interrupt)
-    with model:
-        interrupt.check()
+    with Model(weights, options.load, interrupt) as model:
         if model.context.note:
             options.say(f"note: {model.context.note}")
         if options.verbose:

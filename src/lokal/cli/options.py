@@ -59,6 +59,11 @@ def _flag(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002
     return typer.Option(*flags, help=help, show_default=False, **more)
 
 
+def chosen(**values: Any) -> dict[str, Any]:
+    """The options that the user has set."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 ModelName = Annotated[
     str,
     typer.Argument(

@@ -102,8 +102,17 @@ def _decode(data: bytes, name: str) -> str:
         raise UsageError(
             f"{name} has more than {MAX_BYTES // 2**20} MiB", hint="no context holds that much"
         )
+    return utf8(data, name).removesuffix("\n").removesuffix("\r")
+
+
+def utf8(data: bytes, name: str) -> str:
+    """Text without byte-order mark.
+
+    Raises:
+        UsageError: it is not UTF-8.
+    """
     try:
-        return data.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{name} is not valid UTF-8 (byte {error.start})",

@@ -54,22 +54,22 @@ def run(
     from lokal.cli.prompt_input import PromptSource
     from lokal.loading import LoadOptions
 
-    sampling = {
-        "temperature": temp,
-        "top_p": top_p,
-        "top_k": top_k,
-        "min_p": min_p,
-        "repeat_penalty": repeat_penalty,
-        "max_tokens": max_tokens,
-        "stop": tuple(stop) if stop else None,
-        "ignore_eos": ignore_eos or None,
-    }
+    sampling = opt.chosen(
+        temperature=temp,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repeat_penalty=repeat_penalty,
+        max_tokens=max_tokens,
+        stop=tuple(stop) if stop else None,
+        ignore_eos=ignore_eos or None,
+    )
     return execute(
         RunOptions(
             model=model,
             prompt=PromptSource(prompt, file or [], stdin),
             system=system,
-            sampling={name: value for name, value in sampling.items() if value is not None},
+            sampling=sampling,
             seed=seed,
             grammar=asked_grammar(schema, form, regex, grammar),
             load=LoadOptions(ctx, threads, gpu_layers),

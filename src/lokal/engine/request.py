@@ -155,9 +155,6 @@ class Sequence:
     n_cached: int = 0
     begun_at: float | None = None
     first_token_at: float | None = None
-    matcher: Matcher | None = None
-    reasoning: Detokenizer | None = None
-    """Takes the text while the model still reasons; nothing is constrained then."""
 
     def __post_init__(self) -> None:
         request = self.request
