@@ -28,13 +28,15 @@ class LoadOptions(NamedTuple):
     """What the user asked of a load; None and "auto" leave the choice to lokal.
 
     `ctx` is in tokens, for each sequence; `gpu_layers` is "auto", "all" or a number; `parallel` is
-    how many sequences run side by side, "auto" or a number.
+    how many sequences run side by side, "auto" or a number. `keep` is for a conversation: what is
+    in the KV cache stays for the next request.
     """
 
     ctx: int | None = None
     threads: int | None = None
     gpu_layers: str | int = "auto"
     parallel: str | int = 1
+    keep: bool = False
 
     def check(self) -> None:
         """Raises: UsageError: what no file and no machine could make right."""

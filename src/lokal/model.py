@@ -16,7 +16,7 @@ from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel
-from lokal.engine.prompt import Prompt, PromptFormat
+from lokal.engine.prompt import Prompt, PromptFormat, PromptOptions
 from lokal.engine.request import (
     MAX_SEED,
     Event,
@@ -34,6 +34,8 @@ from lokal.weights import Weights
 if TYPE_CHECKING:
     from lokal.engine.constraint import Compiler, Grammar
     from lokal.engine.request import Constraint
+
+PLAIN = PromptOptions()
 
 
 class Model:
@@ -123,7 +125,8 @@ class Model:
             IncompleteError: the answer ended before it matched its schema or grammar.
         """
         form = self._grammar(schema, grammar)
-        request = self._request(prompt, system, raw, seed, form, self.sampling(**sampling))
+        built = self.format(PromptOptions(raw=raw)).build(conversation(prompt, system))
+        request = self.request(built, self.sampling(**sampling), seed, form)
         return self._texts(request)
 
     def _texts(self, request: Request) -> Iterator[str]:
@@ -147,7 +150,8 @@ class Model:
     ) -> Completion:
         """The whole answer at once; arguments and errors as in `stream`."""
         form = self._grammar(schema, grammar)
-        request = self._request(prompt, system, raw, seed, form, self.sampling(**sampling))
+        built = self.format(PromptOptions(raw=raw)).build(conversation(prompt, system))
+        request = self.request(built, self.sampling(**sampling), seed, form)
         answer = completion(request, self.events(request))
         if answer.error:
             raise answer.error
@@ -177,9 +181,10 @@ class Model:
         if isinstance(prompts, str):
             raise UsageError("one text is no batch", hint="give a list of prompts")
         params, form = self.sampling(**sampling), self._grammar(schema, grammar)
+        format_ = self.format(PromptOptions(raw=raw))
 
         def ask(prompt: str | Sequence[Message]) -> Request:
-            return self._request(prompt, system, raw, seed, form, params)
+            return self.request(format_.build(conversation(prompt, system)), params, seed, form)
 
         return in_order(self.answers, self.shape.n_parallel, map(partial(partial, ask), prompts))
 
@@ -226,7 +231,7 @@ class Model:
         """
         return replace(self.weights.sampling, **changes)
 
-    def format(self, *, raw: bool = False) -> PromptFormat:
+    def format(self, options: PromptOptions = PLAIN) -> PromptFormat:
         """How to turn messages into tokens for this model.
 
         Raises:
@@ -234,11 +239,27 @@ class Model:
         """
         if not self._native.native:
             raise ValueError("the model is closed")
-        return PromptFormat(self._native.vocabulary, None if raw else self.weights.template)
+        return PromptFormat.of(self._native.vocabulary, self.weights.template, options)
 
-    def check(self, request: Request) -> None:
-        """Raises: ContextError, UsageError: the prompt does not fit the context, or is empty."""
+    def request(
+        self,
+        prompt: Prompt,
+        params: SamplingParams,
+        seed: int | None = None,
+        grammar: Grammar | None = None,
+    ) -> Request:
+        """What to ask of the engine; without a seed one is drawn.
+
+        Raises:
+            ContextError, UsageError: the prompt does not fit the context, or is empty.
+            ConstraintError: the grammar does not compile.
+        """
+        if seed is None:
+            seed = int.from_bytes(os.urandom(4)) % (MAX_SEED + 1)
+        check_seed(seed)
+        request = Request(prompt.tokens, params, seed, os.urandom(8).hex(), prompt.drop_space)
         self._engine.scheduler.check(request)
+        return self._constrained(request, grammar, prompt) if grammar else request
 
     def events(self, request: Request) -> Iterator[Event]:
         """Run a request; the events of the engine, for callers that count and render.
@@ -259,13 +280,8 @@ class Model:
             events.close()
         self._interrupt.check()
 
-    def constrain(self, request: Request, grammar: Grammar, prompt: Prompt) -> Request:
-        """The request with an answer that must match; reasoning before it need not.
-
-        Raises:
-            UsageError: the request ignores the end of an answer.
-            ConstraintError: the grammar does not compile.
-        """
+    def _constrained(self, request: Request, grammar: Grammar, prompt: Prompt) -> Request:
+        """The request with an answer that must match; reasoning before it need not."""
         from lokal.engine.reasoning import detect
 
         if request.params.ignore_eos:
@@ -277,20 +293,6 @@ class Model:
             reasoning=detect(self.weights.template, prompt.text, self._native.vocabulary.tokenize),
             drop_space=False,  # the grammar says how the answer begins
         )
-
-    def _request(
-        self,
-        prompt: str | Sequence[Message],
-        system: str | None,
-        raw: bool,
-        seed: int | None,
-        grammar: Grammar | None,
-        params: SamplingParams,
-    ) -> Request:
-        built = self.format(raw=raw).build(conversation(prompt, system))
-        request = new_request(built, params, seed)
-        self.check(request)
-        return self.constrain(request, grammar, built) if grammar else request
 
     def _grammar(
         self, schema: str | Mapping[str, Any] | None, grammar: str | Grammar | None
@@ -317,11 +319,3 @@ class Model:
         if self._compiler is None:
             self._compiler = Compiler(self._native.vocabulary)
         return self._compiler.compile(grammar)
-
-
-def new_request(prompt: Prompt, params: SamplingParams, seed: int | None) -> Request:
-    """A request with a seed drawn where none is given."""
-    if seed is None:
-        seed = int.from_bytes(os.urandom(4)) % (MAX_SEED + 1)
-    check_seed(seed)
-    return Request(prompt.tokens, params, seed, os.urandom(8).hex(), prompt.drop_space)

@@ -33,16 +33,22 @@ class Source(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A checked GGUF file, and what the registry knows of it."""
+    """A checked GGUF file, and what the registry knows of it.
+
+    `own_template` is a chat template of the user's, in place of the file's.
+    """
 
     name: str
     path: Path
     header: gguf.Header
     entry: Entry | None
+    own_template: str | None = None
 
     @property
     def template(self) -> str | None:
         """The chat template; None for a model that only completes text."""
+        if self.own_template is not None:
+            return self.own_template
         if self.entry and self.entry.base:
             return None
         return (self.entry and self.entry.template) or self.header.chat_template

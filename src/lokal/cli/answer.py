@@ -26,7 +26,7 @@ from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaModel, native_log
-from lokal.engine.prompt import Prompt, PromptFormat
+from lokal.engine.prompt import Prompt, PromptFormat, PromptOptions
 from lokal.engine.request import (
     Event,
     FinishEvent,
@@ -39,7 +39,7 @@ from lokal.engine.request import (
 from lokal.engine.scheduler import check_length
 from lokal.errors import LengthError, UsageError
 from lokal.loading import LoadOptions, choose_context
-from lokal.model import Model, new_request
+from lokal.model import Model
 from lokal.result import Origin, as_dict, fingerprint, settings_of
 from lokal.settings import Settings, expand
 from lokal.weights import Weights, find, local_path
@@ -58,7 +58,7 @@ class RunOptions(NamedTuple):
     seed: int | None
     grammar: Grammar | None
     load: LoadOptions
-    raw: bool
+    form: PromptOptions
     truncate: bool
     fail_on_length: bool
     output: str | None
@@ -93,7 +93,7 @@ def execute(options: RunOptions) -> int:
             hint="without --dry-run it is fetched",
         )
     weights = fetched(source, surroundings, ctx=options.load.ctx, quiet=options.quiet)
-    if not options.raw and weights.template is None:
+    if not options.form.raw and weights.template is None:
         options.say(f"note: {weights.name} has no chat template, it completes the text as it is")
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
     with log:
@@ -121,7 +121,7 @@ def _show(options: RunOptions, weights: Weights, messages: Sequence[Message]) ->
     context = choose_context(weights, options.load)
     model = LlamaModel(weights.path, Interrupt(), vocab_only=True)
     try:
-        format_ = PromptFormat(model.vocabulary, None if options.raw else weights.template)
+        format_ = PromptFormat.of(model.vocabulary, weights.template, options.form)
         prompt = _prompt(options, format_, messages, context.n_ctx)
     finally:
         model.close()
@@ -156,11 +156,9 @@ def _answer(
     with Model(weights, options.load, interrupt) as model:
         if model.context.note:
             options.say(f"note: {model.context.note}")
-        prompt = _prompt(options, model.format(raw=options.raw), messages, model.context.n_ctx)
-        request = new_request(prompt, model.sampling(**options.sampling), options.seed)
-        if options.grammar:
-            request = model.constrain(request, options.grammar, prompt)
-        model.check(request)
+        prompt = _prompt(options, model.format(options.form), messages, model.context.n_ctx)
+        params = model.sampling(**options.sampling)
+        request = model.request(prompt, params, options.seed, options.grammar)
         gc.freeze()  # what a start left behind stays, so that no collection scans it
         gc.enable()
         with open_sink(options.output) as sink:
@@ -203,7 +201,7 @@ def _origin(options: RunOptions, model: Model, request: Request, surroundings: S
     weights = model.weights
     made_with = settings_of(
         request.params,
-        chat_template=None if options.raw else weights.template,
+        chat_template=None if options.form.raw else weights.template,
         system=options.system,
         ctx=options.load.ctx or weights.context_limit,
         grammar=options.grammar,

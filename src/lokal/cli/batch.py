@@ -48,6 +48,7 @@ def batch(
     from lokal.batch.rows import ReadOptions
     from lokal.cli.grammar_options import asked_grammar
     from lokal.cli.job import BatchOptions, execute
+    from lokal.engine.prompt import PromptOptions
     from lokal.loading import LoadOptions
 
     sampling = opt.chosen(
@@ -71,7 +72,7 @@ def batch(
                 sampling=sampling,
                 seed=seed,
                 grammar=asked_grammar(schema, form, regex, grammar),
-                raw=raw,
+                form=PromptOptions(raw),
                 text=text,
                 max_errors=max_errors,
             ),

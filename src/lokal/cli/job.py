@@ -90,7 +90,7 @@ def execute(options: BatchOptions) -> int:
             rows = sample(rows, options.sample)
         with _output(options, stream) as output:
             weights = fetched(source, surroundings, ctx=options.load.ctx, quiet=options.quiet)
-            if not options.job.raw and weights.template is None:
+            if not options.job.form.raw and weights.template is None:
                 options.say(
                     f"note: {weights.name} has no chat template, it completes texts as they are"
                 )
@@ -192,7 +192,7 @@ def _made(options: BatchOptions, model: Model, surroundings: Settings) -> Made:
     job, weights = options.job, model.weights
     made_with = settings_of(
         model.sampling(**job.sampling),
-        chat_template=None if job.raw else weights.template,
+        chat_template=None if job.form.raw else weights.template,
         system=options.reading.system,
         ctx=options.load.ctx or weights.context_limit,
         grammar=job.grammar,

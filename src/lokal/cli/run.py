@@ -52,6 +52,7 @@ def run(
     from lokal.cli.answer import RunOptions, execute
     from lokal.cli.grammar_options import asked_grammar
     from lokal.cli.prompt_input import PromptSource
+    from lokal.engine.prompt import PromptOptions
     from lokal.loading import LoadOptions
 
     sampling = opt.chosen(
@@ -73,7 +74,7 @@ def run(
             seed=seed,
             grammar=asked_grammar(schema, form, regex, grammar),
             load=LoadOptions(ctx, threads, gpu_layers),
-            raw=raw,
+            form=PromptOptions(raw),
             truncate=truncate,
             fail_on_length=fail_on_length,
             output=output,

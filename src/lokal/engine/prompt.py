@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, Self
 
 from lokal.engine.chat import Message, render_keeping_system
 
@@ -38,11 +38,35 @@ class Prompt(NamedTuple):
     """Whether the answer will begin with a space that the vocabulary put there."""
 
 
+class PromptOptions(NamedTuple):
+    """How a conversation is to become a prompt.
+
+    `raw` leaves the chat template out. `tools` are described to the model in OpenAI's form, `think`
+    switches its reasoning on or off, `template_kwargs` are further variables of its template.
+    """
+
+    raw: bool = False
+    tools: tuple[Mapping[str, Any], ...] = ()
+    think: bool | None = None
+    template_kwargs: Mapping[str, Any] = {}
+
+
 class PromptFormat(NamedTuple):
-    """How one model wants to be addressed: `template` is None where it only completes text."""
+    """How one model wants to be addressed: `template` is None where it only completes text.
+
+    `tools` and `kwargs` are variables of the template.
+    """
 
     tokenizer: Tokenizer
     template: str | None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    kwargs: Mapping[str, Any] = {}
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, template: str | None, options: PromptOptions) -> Self:
+        """How a model with this template, if any, wants to be addressed under these options."""
+        used = None if options.raw else template
+        return cls(tokenizer, used, options.tools, options.template_kwargs)
 
     def build(self, messages: Sequence[Message]) -> Prompt:
         """Render and tokenize.
@@ -59,6 +83,8 @@ class PromptFormat(NamedTuple):
             messages,
             bos_token=self.tokenizer.bos_text,
             eos_token=self.tokenizer.eos_text,
+            tools=list(self.tools) or None,
+            **self.kwargs,
         )
         tokens = tuple(self.tokenizer.tokenize(text))
         return Prompt(text, tokens, drop_space=self.tokenizer.adds_space)

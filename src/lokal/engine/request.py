@@ -42,6 +42,12 @@ class SamplingParams:
     """Texts that end the answer; none of them becomes part of it."""
     ignore_eos: bool = False
     """Never end at the model's own end-of-generation tokens."""
+    reasoning_budget: int | None = None
+    """Most tokens of reasoning before it is closed; None lets the model close it."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Added to the logits of these tokens; -inf forbids one."""
+    logprobs: int | None = None
+    """Log probabilities of each token and of this many of the likeliest; None computes none."""
 
     def __post_init__(self) -> None:
         _check("temperature", self.temperature, 0, 100)
