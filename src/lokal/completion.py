@@ -19,7 +19,7 @@ class Completion(NamedTuple):
     timings: Timings
     seed: int | None
     reasoning: str | None = None
-    """What the model thought before a constrained answer, if it did."""
+    """What the model thought before it answered, if it did."""
     error: LokalError | None = None
 
 

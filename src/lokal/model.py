@@ -235,11 +235,15 @@ class Model:
         """How to turn messages into tokens for this model.
 
         Raises:
+            UsageError: its reasoning cannot be switched on or off.
             ValueError: the model is closed.
         """
         if not self._native.native:
             raise ValueError("the model is closed")
-        return PromptFormat.of(self._native.vocabulary, self.weights.template, options)
+        weights = self.weights
+        return PromptFormat.of(
+            self._native.vocabulary, weights.template, options, weights.reasoning
+        )
 
     def request(
         self,
@@ -251,15 +255,29 @@ class Model:
         """What to ask of the engine; without a seed one is drawn.
 
         Raises:
-            ContextError, UsageError: the prompt does not fit the context, or is empty.
+            ContextError, UsageError: the prompt does not fit the context, or is empty; a budget
+                for reasoning where there is none.
             ConstraintError: the grammar does not compile.
         """
         if seed is None:
             seed = int.from_bytes(os.urandom(4)) % (MAX_SEED + 1)
         check_seed(seed)
-        request = Request(prompt.tokens, params, seed, os.urandom(8).hex(), prompt.drop_space)
+        if params.reasoning_budget is not None and prompt.reasoning is None:
+            raise UsageError(
+                "a budget for reasoning, and none is told from the answer here: this model marks"
+                " none, or completes raw text",
+                hint="leave out --reasoning-budget (reasoning_budget)",
+            )
+        request = Request(
+            prompt.tokens,
+            params,
+            seed,
+            os.urandom(8).hex(),
+            prompt.drop_space,
+            reasoning=prompt.reasoning,
+        )
         self._engine.scheduler.check(request)
-        return self._constrained(request, grammar, prompt) if grammar else request
+        return self._constrained(request, grammar) if grammar else request
 
     def events(self, request: Request) -> Iterator[Event]:
         """Run a request; the events of the engine, for callers that count and render.
@@ -280,17 +298,14 @@ class Model:
             events.close()
         self._interrupt.check()
 
-    def _constrained(self, request: Request, grammar: Grammar, prompt: Prompt) -> Request:
+    def _constrained(self, request: Request, grammar: Grammar) -> Request:
         """The request with an answer that must match; reasoning before it need not."""
-        from lokal.engine.reasoning import detect
-
         if request.params.ignore_eos:
             raise UsageError(
                 "ignore_eos goes on where an answer that matches must end", hint="leave it out"
             )
         return request._replace(
             constraint=self._compiled(grammar),
-            reasoning=detect(self.weights.template, prompt.text, self._native.vocabulary.tokenize),
             drop_space=False,  # the grammar says how the answer begins
         )
 

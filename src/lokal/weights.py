@@ -10,6 +10,7 @@ from lokal import gguf
 from lokal.catalog.entry import Entry
 from lokal.catalog.refs import PathRef, RepoRef, parse
 from lokal.catalog.registry import Registry
+from lokal.engine.reasoning import Channels, Rule, Tags, detect
 from lokal.engine.request import SamplingParams
 from lokal.errors import ModelNameError, UsageError
 from lokal.settings import Settings
@@ -52,6 +53,21 @@ class Weights(NamedTuple):
         if self.entry and self.entry.base:
             return None
         return (self.entry and self.entry.template) or self.header.chat_template
+
+    @property
+    def reasoning(self) -> Rule | None:
+        """How the model marks its reasoning: the registry's word, else what its template shows.
+
+        None for one that does not reason, or only completes text.
+        """
+        if self.template is None:
+            return None
+        if self.entry is None or self.entry.reasoning is None:
+            return detect(self.template)
+        marks = self.entry.reasoning
+        if marks.channels:
+            return Channels(marks.channels, marks.switch)
+        return Tags(marks.open, marks.close, marks.switch)
 
     @property
     def sampling(self) -> SamplingParams:

@@ -121,7 +121,9 @@ def _show(options: RunOptions, weights: Weights, messages: Sequence[Message]) ->
     context = choose_context(weights, options.load)
     model = LlamaModel(weights.path, Interrupt(), vocab_only=True)
     try:
-        format_ = PromptFormat.of(model.vocabulary, weights.template, options.form)
+        format_ = PromptFormat.of(
+            model.vocabulary, weights.template, options.form, weights.reasoning
+        )
         prompt = _prompt(options, format_, messages, context.n_ctx)
     finally:
         model.close()

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from lokal.engine.detokenizer import Detokenizer
+from lokal.engine.answer_text import AnswerText, Part
+from lokal.engine.reasoning import Reasoning
 from lokal.errors import IncompleteError, LokalError, UsageError
 
+MAX_TOKENS = 2**31 - 1
 MAX_SEED = 2**32 - 2  # 2**32 - 1 tells llama.cpp to choose a seed of its own
 
 
@@ -51,17 +53,19 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         _check("temperature", self.temperature, 0, 100)
-        _check("top_k", self.top_k, 0, 2**31 - 1, whole=True)
+        _check("top_k", self.top_k, 0, MAX_TOKENS, whole=True)
         _check("top_p", self.top_p, 0, 1)
         _check("min_p", self.min_p, 0, 1)
         _check("repeat_penalty", self.repeat_penalty, 0.01, 100)
         if self.max_tokens is not None:
-            _check("max_tokens", self.max_tokens, 1, 2**31 - 1, whole=True)
+            _check("max_tokens", self.max_tokens, 1, MAX_TOKENS, whole=True)
         texts = isinstance(self.stop, tuple) and all(isinstance(text, str) for text in self.stop)
         if not texts or not all(self.stop):
             raise UsageError(f"stop is {self.stop!r}", hint="give a tuple of texts, none empty")
         if not isinstance(self.ignore_eos, bool):
             raise UsageError(f"ignore_eos is {self.ignore_eos!r}", hint="give True or False")
+        if self.reasoning_budget is not None:
+            _check("reasoning_budget", self.reasoning_budget, 0, MAX_TOKENS, whole=True)
 
 
 def check_seed(seed: int) -> None:
@@ -90,6 +94,9 @@ class Matcher(Protocol):
     def accept(self, token: int) -> None:
         """Take the token that was chosen; end-of-generation tokens are not shown to it."""
 
+    def accept_bytes(self, data: bytes) -> None:
+        """Take what the answer begins with where no token of its own begins it."""
+
     @property
     def complete(self) -> bool:
         """Whether the answer may end here."""
@@ -110,18 +117,6 @@ class Constraint(Protocol):
         """A new one, at the beginning of an answer."""
 
 
-class Reasoning(NamedTuple):
-    """How reasoning is told from the answer: it goes on until the model wrote `close`.
-
-    `opened` says that the prompt began it already; else the model does so by beginning its
-    answer with the token `open_token`, or does not.
-    """
-
-    close: str
-    opened: bool
-    open_token: int | None = None
-
-
 class Request(NamedTuple):
     """One completion asked for: the prompt as token ids, and how to go on from there."""
 
@@ -133,7 +128,7 @@ class Request(NamedTuple):
     """Leave out one space at the beginning of the answer."""
     constraint: Constraint | None = None
     reasoning: Reasoning | None = None
-    """The constraint holds after it."""
+    """How it is told from the answer; the constraint is about the answer only."""
 
 
 class FinishReason(StrEnum):
@@ -152,10 +147,12 @@ class Sequence:
     """A request under way: the only mutable state there is per sequence.
 
     `tokens` is prompt and generated tokens together; the first `n_computed` of them are in the
-    KV cache of `slot`, once it has one. `n_cached` of the prompt were there when it began.
+    KV cache of `slot`, once it has one. `n_cached` of the prompt were there when it began. There
+    may be `n_most` tokens in all.
     """
 
     request: Request
+    n_most: int = MAX_TOKENS
     slot: int = -1
     n_computed: int = 0
     n_cached: int = 0
@@ -165,12 +162,14 @@ class Sequence:
     def __post_init__(self) -> None:
         request = self.request
         self.tokens = list(request.tokens)
-        self._answer = Detokenizer(request.params.stop, drop_space=request.drop_space)
+        self._text = AnswerText(
+            request.params.stop, drop_space=request.drop_space, reasoning=request.reasoning
+        )
+        self._n_reasoned = 0
         self._matcher = request.constraint.matcher() if request.constraint else None
-        self._section: Detokenizer | None = None
-        """Where reasoning goes, while the model reasons."""
-        if request.reasoning and request.reasoning.opened:
-            self._section = Detokenizer((request.reasoning.close,))
+        if self._matcher and self._open_token is None:
+            self._text.answer()
+        self._close_in_time()
 
     @property
     def n_prompt(self) -> int:
@@ -186,19 +185,24 @@ class Sequence:
         return len(self.tokens) - self.n_computed
 
     @property
+    def full(self) -> bool:
+        """Whether no token may follow, whatever it says."""
+        return len(self.tokens) >= self.n_most
+
+    @property
     def answered(self) -> bool:
         """Whether nothing may follow: a stop text was met, or the constraint has its end."""
         matcher = self._matcher
-        return self._answer.stopped or bool(matcher and (matcher.ended or matcher.error))
+        return self._text.over or bool(matcher and (matcher.ended or matcher.error))
 
     def failure(self, reason: FinishReason) -> LokalError | None:
         """What keeps an answer that ends now, for this reason, from being what was asked for."""
-        matcher = self._matcher
-        if matcher is None or (matcher.complete and not (self._section or self._answer.stopped)):
+        matcher, answering = self._matcher, self._text.answering
+        if matcher is None or (matcher.complete and answering and not self._text.over):
             return None
         if matcher.error:
             return matcher.error
-        what = "the reasoning" if self._section else "the answer"
+        what = "the answer" if answering else "the reasoning"
         if reason is FinishReason.LENGTH:
             return IncompleteError(
                 f"{what} was cut after {self.n_generated} tokens,"
@@ -213,49 +217,69 @@ class Sequence:
     def begin(self, slot: int, n_cached: int) -> None:
         """Go on in a slot that holds so many of the tokens already."""
         if self.begun_at is None:
-            self.begun_at, self.n_cached = time.perf_counter(), n_cached
+            self.begun_at, self.n_cached = time.perf_counter(), min(n_cached, self.n_prompt)
         self.slot, self.n_computed = slot, n_cached
 
     @property
     def constrained(self) -> bool:
         """Whether the next token is to be chosen with `mask`."""
-        return self._matcher is not None and self._section is None
+        text = self._text
+        return self._matcher is not None and (text.answering or text.undecided)
 
     def mask(self, logits: int) -> None:
         """Forbid, in the row of logits at this address, what may not be the next token."""
         if self._matcher is not None:
-            reasoning = self.request.reasoning
-            keep = reasoning.open_token if reasoning and not self.n_generated else None
-            self._matcher.mask(logits, keep)
+            self._matcher.mask(logits, self._open_token)
 
-    def push(self, token: int, piece: bytes, *, ends: bool) -> tuple[str, bool]:
-        """Take a token that was sampled; returns its text, and whether that is reasoning.
+    def push(self, token: int, piece: bytes, name: bytes = b"", *, ends: bool) -> list[Part]:
+        """Take a token that was sampled; returns its text.
 
-        `ends` says that it is no text but the model's end of the answer.
+        `name` is that of a control token, which writes nothing. `ends` says that it is no text but
+        the model's end of the answer.
         """
         if self.first_token_at is None:
             self.first_token_at = time.perf_counter()
         self.tokens.append(token)
-        reasoning = self.request.reasoning
-        if self._section:
-            text = self._section.push(piece)
-            if self._section.stopped:
-                self._section = None
-            return text, True
-        if reasoning and self.n_generated == 1 and token == reasoning.open_token:
-            self._section = Detokenizer((reasoning.close,))
-            return "", True
-        if self._matcher and not ends:
-            self._matcher.accept(token)
-            if self._matcher.error:  # this token is no part of any answer
-                return "", False
-        return self._answer.push(piece), False
+        text, matcher = self._text, self._matcher
+        if matcher and text.undecided and token != self._open_token:
+            text.answer()
+        self._n_reasoned += text.reasoning
+        answering = text.answering
+        if matcher and answering and not ends:
+            matcher.accept(token)
+            if matcher.error:  # this token is no part of any answer
+                return []
+        parts = text.push(piece, name)
+        if matcher and text.answering and not answering:
+            text.answer()
+            matcher.accept_bytes(text.beginning)
+        return parts if ends else parts + self._close_in_time()
 
-    def flush(self) -> tuple[str, bool]:
-        """The text that was held back at the end, and whether it is reasoning."""
-        if self._section:
-            return self._section.flush(), True
-        return self._answer.flush(), False
+    def flush(self) -> list[Part]:
+        """The text that was held back at the end."""
+        return self._text.flush()
+
+    @property
+    def _open_token(self) -> int | None:
+        """What may begin reasoning now."""
+        reasoning = self.request.reasoning
+        return reasoning.open_token if reasoning and self._text.undecided else None
+
+    def _close_in_time(self) -> list[Part]:
+        """End reasoning that has used up its budget: as if the model had written what ends it.
+
+        Only where there is room for an answer; else it goes on to the end, and is cut there.
+        """
+        budget, reasoning = self.request.params.reasoning_budget, self.request.reasoning
+        if budget is None or reasoning is None or not self._text.reasoning:
+            return []
+        if self._n_reasoned < budget or len(self.tokens) + len(reasoning.closing) >= self.n_most:
+            return []
+        self.tokens += reasoning.closing
+        parts = self._text.close()
+        if self._matcher:
+            self._text.answer()
+        return parts
 
 
 class Usage(NamedTuple):

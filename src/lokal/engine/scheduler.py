@@ -31,8 +31,8 @@ from lokal.errors import ContextError, SpaceError, UsageError
 class Pieces(Protocol):
     """What the scheduler needs to know of a vocabulary."""
 
-    def piece(self, token: int) -> bytes:
-        """The bytes that a token writes."""
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes that a token writes, or is named by."""
 
     def is_eog(self, token: int) -> bool:
         """Whether a token ends the generation."""
@@ -126,7 +126,12 @@ class Scheduler:
             UsageError, ContextError: as from `check`.
         """
         self.check(request)
-        self._waiting.append(Sequence(request))
+        # The last token of a full context is sampled, and not computed.
+        n_most = min(
+            len(request.tokens) + (request.params.max_tokens or self.shape.n_ctx),
+            self.shape.n_ctx + 1,
+        )
+        self._waiting.append(Sequence(request, n_most))
 
     @property
     def has_work(self) -> bool:
@@ -246,15 +251,14 @@ class Scheduler:
         self._waiting.appendleft(sequence)
 
     def _accept(self, sequence: Sequence, token: int) -> Iterator[Event]:
-        params = sequence.request.params
-        ends = self._pieces.is_eog(token) and not params.ignore_eos
+        ends = self._pieces.is_eog(token) and not sequence.request.params.ignore_eos
         piece = b"" if ends else self._pieces.piece(token)
-        text, reasoning = sequence.push(token, piece, ends=ends)
-        if text:
+        name = b"" if piece or ends else self._pieces.piece(token, special=True)
+        for text, reasoning in sequence.push(token, piece, name, ends=ends):
             yield TextEvent(sequence.request.id, text, reasoning)
         if ends or sequence.answered:
             yield from self._finish(sequence, FinishReason.STOP)
-        elif sequence.n_generated == params.max_tokens or len(sequence.tokens) > self.shape.n_ctx:
+        elif sequence.full:
             yield from self._finish(sequence, FinishReason.LENGTH)
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> Iterator[Event]:
@@ -265,8 +269,7 @@ class Scheduler:
             self._waiting.remove(sequence)
         self._ended.append(sequence)
         self._limit = self.shape.n_batch
-        text, reasoning = sequence.flush()
-        if text:
+        for text, reasoning in sequence.flush():
             yield TextEvent(sequence.request.id, text, reasoning)
         error = None if reason is FinishReason.ABORTED else sequence.failure(reason)
         now = time.perf_counter()
