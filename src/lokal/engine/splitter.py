@@ -67,7 +67,7 @@ class _TagSplitter:
         end, self._held = prompt.rstrip(), b""
         opened, closed = end.endswith(rule.open), end.endswith(rule.close)
         self._state = _REASONING if opened else _GAP if closed else _UNDECIDED
-        self._begun = False  # there was something in the reasoning but whitespace
+        self._begun = False  # there was more in the reasoning than whitespace
 
     @property
     def undecided(self) -> bool:
@@ -82,7 +82,8 @@ class _TagSplitter:
         return self._state in (_GAP, _ANSWER)
 
     def push(self, piece: bytes, name: bytes = b"") -> Parts:
-        data = self._held + (name if name in (self._open, self._close) else piece)
+        mark = {_UNDECIDED: self._open, _REASONING: self._close}.get(self._state)
+        data = self._held + (name if name == mark else piece)
         parts: Parts = []
         if self._state == _UNDECIDED:
             begin = data.lstrip()
@@ -161,12 +162,11 @@ class _ChannelSplitter:
         return self._channel is not None and not self.reasoning
 
     def push(self, piece: bytes, name: bytes = b"") -> Parts:
-        piece = name if name in _NAMES else piece
         if self._channel in _LAST:
             # Spelled in several tokens it is text; histories end a message with this one.
-            self.over = self.over or piece in (_END, _START)
+            self.over = self.over or (name or piece) in (_END, _START)
             return [] if self.over else list(self._told(piece))
-        self._held += piece
+        self._held += name if name in _NAMES else piece
         return list(self._parts())
 
     def _parts(self) -> Iterator[tuple[bytes, bool]]:
