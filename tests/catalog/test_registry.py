@@ -359,6 +359,7 @@ def test_an_overlay_adds_a_way_of_reasoning(tmp_path: Path) -> None:
         ),
         ("[model.tiny]\nreasoning = 'hm'\n", ["model.tiny.reasoning", '[reasoning."hm"]']),
         ("[model.tiny]\nreasoning = true\n", ["model.tiny.reasoning"]),
+        ("[model.tiny]\nreasoning = {open = 'x'}\n", ["model.tiny", "open and close"]),
         ("[reasoning.x]\nopen = '<x>'\n", ["reasoning.x", "open and close, or channels"]),
         ("[reasoning.x]\nopen = ' '\nclose = 'x'\n", ["reasoning.x", "open and close"]),
         ("[reasoning.harmony]\nopen = 'x'\n", ["reasoning.harmony", "open and close"]),

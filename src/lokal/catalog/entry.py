@@ -131,6 +131,8 @@ class Entry(_Strict):
                 raise ValueError(f"{name!r} is no NAME or NAME:VARIANT in lower case")
         if self.context is not None and self.context < 1:
             raise ValueError("context must be positive")
+        if self.reasoning is not None and not self.reasoning.whole:
+            raise ValueError("reasoning needs either open and close, or channels")
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Entry:
