@@ -5,6 +5,7 @@
     path = ggufs.write(tmp_path / "old.gguf", "mixtral-2023")     # one tensor per expert: obsolete
     path = ggufs.write(tmp_path / "grok.gguf", "grok", template=None)
     path = ggufs.write(tmp_path / "x.gguf", "martian")            # an architecture nobody knows
+    path = ggufs.teach(ggufs.write(tmp_path / "said.gguf", type="F32"), {4: 9, 9: 2})
     first, second = ggufs.write_split(tmp_path / "big.gguf")      # big-00001-of-00002.gguf, ...
 
 The same arguments give the same bytes. `metadata` overrides or adds keys: int -> uint32,
@@ -128,6 +129,19 @@ def write_split(path: Path, arch: str = "llama", shards: int = 2, **knobs: Any) 
     count = len(list(_tensors(arch, Shape(experts=experts), 1)))
     write(path, arch, split_tensors=-(-count // shards), **knobs)
     return sorted(path.parent.glob(f"{path.stem}-?????-of-?????.gguf"))
+
+
+def teach(path: Path, follows: Mapping[int, int]) -> Path:
+    """Make a model of F32 matrices say after each of these tokens the one that it names."""
+    reader = gguf.GGUFReader(path, "r+")
+    tensors = {tensor.name: tensor.data for tensor in reader.tensors}
+    for name, data in tensors.items():
+        if name.endswith(("attn_output.weight", "ffn_down.weight")):
+            data[:] = 0  # what came before the last token does not count
+    tensors["output.weight"][:] = 0
+    for token, following in follows.items():
+        tensors["output.weight"][following] += 9 * tensors["token_embd.weight"][token]
+    return path
 
 
 def truncate(path: Path, keep: int) -> Path:
