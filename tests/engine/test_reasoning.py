@@ -49,7 +49,7 @@ def test_a_template_shows_how_its_model_reasons(template: str, rule: Rule | None
 )
 def test_marks_as_tokens(rule: Rule, n_closing: int) -> None:
     """Without BOS; a mark of several tokens can be let through by no mask."""
-    reasoning = Reasoning.of(rule, Words())
+    reasoning = Reasoning.of(rule, Words().tokenize)
     assert reasoning.open_token == (99 if rule == THINK else None)
     assert len(reasoning.closing) == n_closing
 

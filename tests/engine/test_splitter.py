@@ -161,6 +161,7 @@ def test_at_every_cut(rule: Rule, prompt: str, said: str, thought: str, answer: 
         (HARMONY, ASSISTANT + "<|channel|>final<|message|>", "yes", "", "yes"),
         (HARMONY, ASSISTANT + "<|channel|>final<|message|>so ", "yes", "", "yes"),
         (HARMONY, ASSISTANT + "<|channel|>analysis<|message|>", "hm", "hm", ""),
+        (HARMONY, ASSISTANT + "<|channel|>analysis<|message|>so <", "hm", "hm", ""),
         (HARMONY, ASSISTANT + "<|channel|>ana", "lysis<|message|>hm", "hm", ""),
         (HARMONY, ASSISTANT + " to=f", "<|channel|>commentary<|message|>{}", "", "{}"),
         (HARMONY, ASSISTANT, "yes", "", "yes"),

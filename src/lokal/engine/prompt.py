@@ -86,7 +86,7 @@ class PromptFormat(NamedTuple):
         kwargs = options.template_kwargs
         if options.think is not None:
             kwargs = {**kwargs, **think_variable(rule, template, options.think)}
-        reasoning = rule and Reasoning.of(rule, tokenizer)
+        reasoning = rule and Reasoning.of(rule, tokenizer.tokenize)
         return cls(tokenizer, template, options.tools, kwargs, reasoning)
 
     def build(self, messages: Sequence[Message]) -> Prompt:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 from lokal.errors import UsageError
 
@@ -104,13 +105,6 @@ def think_variable(rule: Rule | None, template: str | None, think: bool) -> dict
     )
 
 
-class Tokenizer(Protocol):
-    """What is needed of a vocabulary."""
-
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of a text, with BOS in front where the vocabulary wants it."""
-
-
 class Reasoning(NamedTuple):
     """How reasoning is told from the answer to one prompt.
 
@@ -125,9 +119,8 @@ class Reasoning(NamedTuple):
     closing: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, rule: Rule, tokenizer: Tokenizer) -> Reasoning:
-        """For prompts yet to come."""
-        n_bos = len(tokenizer.tokenize(""))
-        opening = tokenizer.tokenize(rule.opening)[n_bos:]
-        closing = tokenizer.tokenize(rule.closing)[n_bos:]
+    def of(cls, rule: Rule, tokenize: Callable[[str], list[int]]) -> Reasoning:
+        """For prompts yet to come; `tokenize` puts BOS in front where the vocabulary wants it."""
+        n_bos = len(tokenize(""))
+        opening, closing = tokenize(rule.opening)[n_bos:], tokenize(rule.closing)[n_bos:]
         return cls(rule, "", opening[0] if len(opening) == 1 else None, tuple(closing))

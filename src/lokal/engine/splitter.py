@@ -131,7 +131,6 @@ _HEADER = (_START, _CHANNEL, _MESSAGE, b"<|constrain|>", b"to=")
 # What ends a message, unless it is the last one.
 _MARKS = (_END, _START, _CHANNEL)
 _LAST = (b"final", b"")
-_CHANNEL_NAME = re.compile(rb"<\|channel\|>\s*([^\s<]*)")
 
 
 class _ChannelSplitter:
@@ -148,6 +147,8 @@ class _ChannelSplitter:
         if begun != prompt:  # a message: what follows its role is for us to know
             self.push(re.sub(r"^[^\s<]*", "", begun).encode("utf-8", "surrogateescape"))
             self._said.clear()
+            if self._channel is not None:
+                self._held = b""
 
     @property
     def undecided(self) -> bool:
@@ -177,7 +178,7 @@ class _ChannelSplitter:
                     header, mark, rest = begin.partition(_MESSAGE)
                     if not mark:
                         return
-                    found = _CHANNEL_NAME.search(header)
+                    found = re.search(rb"<\|channel\|>\s*([^\s<]*)", header)
                     self._begin(found[1] if found else b"")
                     self._held = rest
                 else:
