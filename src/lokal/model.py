@@ -27,7 +27,13 @@ from lokal.engine.request import (
 )
 from lokal.engine.scheduler import Scheduler
 from lokal.errors import UsageError
-from lokal.loading import REPACK_BELOW, LoadOptions, choose_context, choose_shape
+from lokal.loading import (
+    REPACK_BELOW,
+    LoadOptions,
+    check_adapters,
+    choose_context,
+    choose_shape,
+)
 from lokal.side_by_side import Take, answers, in_order
 from lokal.weights import Weights
 
@@ -45,7 +51,7 @@ class Model:
     loading took.
 
     Raises:
-        LoadError: llama.cpp refuses the file.
+        LoadError: llama.cpp refuses the file, or an adapter is none for it.
         SpaceError: the context does not fit the memory.
         UsageError: an option out of range.
         KeyboardInterrupt: Ctrl-C came while it loaded.
@@ -64,8 +70,14 @@ class Model:
         self.context = choose_context(weights, options)
         gpu_layers, n_threads = options.native_gpu_layers(), options.native_threads()
         n_parallel = options.n_parallel()
+        check_adapters(weights, options.lora)
+        self._lora = options.lora
         self._native = LlamaModel(
-            weights.path, interrupt, gpu_layers=gpu_layers, repack=n_parallel < REPACK_BELOW
+            weights.path,
+            interrupt,
+            gpu_layers=gpu_layers,
+            repack=n_parallel < REPACK_BELOW,
+            lora=options.lora,
         )
         try:
             shares = self._native.shares_prefixes
@@ -208,15 +220,16 @@ class Model:
 
     @property
     def description(self) -> str:
-        """How it runs, in a line: sequences, KV cache, layout of the weights."""
+        """How it runs, in a line: sequences, KV cache, layout of the weights, adapters."""
         shape, n_parallel = self.shape, self.shape.n_parallel
         many = f"{n_parallel} sequences" if n_parallel > 1 else "one sequence"
         prefixes = ", prefixes shared" if shape.share else ""
         repacked = "" if n_parallel < REPACK_BELOW else ", weights not repacked"
         each = "one each" if shape.streams and n_parallel > 1 else "one for all"
+        adapters = "".join(f", adapter {lora.file.name} x {lora.scale:g}" for lora in self._lora)
         return (
             f"{many} of at most {shape.n_ctx} tokens in a KV cache of {shape.n_cells} ({each})"
-            f"{prefixes}{repacked}"
+            f"{prefixes}{repacked}{adapters}"
         )
 
     def check_interrupt(self) -> None:
@@ -230,6 +243,19 @@ class Model:
             UsageError: a value out of range.
         """
         return replace(self.weights.sampling, **changes)
+
+    def logit_bias(self, pairs: Iterable[tuple[str, float]]) -> tuple[tuple[int, float], ...]:
+        """What `logit_bias` takes, of tokens that are named by number or by their exact text.
+
+        Raises:
+            UsageError: a text that is not one token of this model; says how it is cut.
+            ValueError: the model is closed.
+        """
+        if not self._native.native:
+            raise ValueError("the model is closed")
+        from lokal.engine.logit_bias import resolve_logit_bias
+
+        return resolve_logit_bias(pairs, self._native.vocabulary)
 
     def format(self, options: PromptOptions = PLAIN) -> PromptFormat:
         """How to turn messages into tokens for this model.
@@ -251,12 +277,17 @@ class Model:
         """What to ask of the engine; without a seed one is drawn.
 
         Raises:
-            ContextError, UsageError: the prompt does not fit the context, or is empty.
+            ContextError, UsageError: the prompt does not fit the context, or is empty; or a bias is
+                for a token that this model lacks.
             ConstraintError: the grammar does not compile.
         """
         if seed is None:
             seed = int.from_bytes(os.urandom(4)) % (MAX_SEED + 1)
         check_seed(seed)
+        if params.logit_bias:
+            from lokal.engine.logit_bias import check_tokens
+
+            check_tokens(params.logit_bias, self._native.vocabulary.n_tokens)
         request = Request(prompt.tokens, params, seed, os.urandom(8).hex(), prompt.drop_space)
         self._engine.scheduler.check(request)
         return self._constrained(request, grammar, prompt) if grammar else request

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lokal.engine.interrupt import Interrupt
+from lokal.engine.lora import Lora
 from lokal.engine.native_log import NativeLog
 from lokal.engine.prefix import Copy, Remove
 from lokal.engine.request import SamplingParams, Sequence
@@ -30,6 +31,8 @@ from lokal.errors import ArchitectureError, DamagedFileError, LoadError, SpaceEr
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+
+    from lokal.engine.logprobs import Likely
 
 MAX_THREADS = 512  # GGML_MAX_N_THREADS; more are a broken precondition
 PENALTY_WINDOW = 64  # tokens that repeat_penalty looks back; llama.cpp's own default
@@ -96,7 +99,8 @@ class LlamaModel:
     """Weights in memory, or with `vocab_only` just their vocabulary.
 
     `gpu_layers` is how many layers to offload, -1 for all; None leaves it to llama.cpp. `repack`
-    lets llama.cpp copy weights into a layout that decodes single tokens faster on this CPU.
+    lets llama.cpp copy weights into a layout that decodes single tokens faster on this CPU. `lora`
+    are adapters that `gguf.check_adapter` has seen; contexts made of the model use them.
 
     Raises:
         LoadError, ArchitectureError: llama.cpp refuses the file, in its own last words.
@@ -111,6 +115,7 @@ class LlamaModel:
         gpu_layers: int | None = None,
         repack: bool = True,
         vocab_only: bool = False,
+        lora: tuple[Lora, ...] = (),
     ) -> None:
         self.lib, self.log = _native()
         self.path = path
@@ -123,12 +128,13 @@ class LlamaModel:
         self.vocabulary = Vocabulary(self.lib, self.native)
         try:
             self._check(vocab_only)
+            self.adapters = [(self._adapter(each.file), each.scale) for each in lora]
         except LoadError:
             self.close()
             raise
 
     def close(self) -> None:
-        """Free the native memory; calling it twice is fine."""
+        """Free the native memory, adapters included; calling it twice is fine."""
         if self.native:
             self.lib.llama_model_free(self.native)
         self.native = None
@@ -167,6 +173,15 @@ class LlamaModel:
             )
         raise LoadError(
             f"cannot load {self.path}: {words}",
+            hint="-vv shows llama.cpp's whole log; if the file is damaged, fetch it again",
+        )
+
+    def _adapter(self, path: Path) -> Any:
+        self.log.clear()
+        if adapter := self.lib.llama_adapter_lora_init(self.native, os.fsencode(path)):
+            return adapter
+        raise LoadError(
+            f"cannot load the adapter {path}: {self.log.last_words()}",
             hint="-vv shows llama.cpp's whole log; if the file is damaged, fetch it again",
         )
 
@@ -222,6 +237,7 @@ class LlamaContext:
                 f"cannot make a context of {shape.n_cells} tokens: {self._log.last_words()}",
                 hint="ask for a smaller context with -c",
             )
+        self._use(model.adapters)
         self._memory = self._lib.llama_get_memory(self._native)
         n_batch = min(shape.n_batch, int(self._lib.llama_n_batch(self._native)))
         self.shape = shape._replace(n_batch=n_batch)
@@ -230,6 +246,12 @@ class LlamaContext:
         self._silence = self._lib.ggml_abort_callback()
         self._listen = self._lib.ggml_abort_callback(lambda _: interrupt.requested)
         self._listening = False
+
+    def _use(self, adapters: list[tuple[Any, float]]) -> None:
+        lib, count = self._lib, len(adapters)
+        natives = (lib.llama_adapter_lora_p_ctypes * count)(*(native for native, _ in adapters))
+        scales = (ctypes.c_float * count)(*(scale for _, scale in adapters))
+        lib.llama_set_adapters_lora(self._native, natives, count, scales)
 
     def close(self) -> None:
         """Free the native memory; calling it twice is fine."""
@@ -289,11 +311,43 @@ class LlamaContext:
             self._check_logits(row)
             if sequence not in self._samplers:
                 self._samplers[sequence] = self._new_sampler(sequence)
+        spread: Callable[..., Iterator[Any]] = map
         if self._pool and len(rows) * self._vocabulary.n_tokens > WORTH_THREADS:
             # The first look at the logits puts their rows in order, which is no work for two.
             self._lib.llama_get_logits_ith(self._native, rows[0][1])
-            return list(self._pool.map(self._next, rows))
-        return [self._next(row) for row in rows]
+            spread = self._pool.map
+        # All of them before the first mask: more than one may be sampled from a row.
+        asked = [place for place in rows if place[0].request.params.logprobs is not None]
+        looks = dict(zip(asked, spread(self._likely, asked), strict=True))
+        tokens = list(spread(self._next, rows))
+        for place, token in zip(rows, tokens, strict=True):
+            if place[0].request.params.logit_bias or looks:
+                self._account(place, token, looks.get(place))
+        return tokens
+
+    def _likely(self, place: tuple[Sequence, int]) -> Likely:
+        """What the model itself holds likely; any thread may look."""
+        from lokal.engine.logprobs import likely
+
+        sequence, row = place
+        logits = self._lib.llama_get_logits_ith(self._native, row)
+        address, n_tokens = ctypes.addressof(logits.contents), self._vocabulary.n_tokens
+        return likely(address, n_tokens, sequence.request.params.logprobs or 0)
+
+    def _account(self, place: tuple[Sequence, int], token: int, look: Likely | None) -> None:
+        """Note how likely the token was, or that there was none to choose."""
+        sequence, row = place
+        params = sequence.request.params
+        logit = self._lib.llama_get_logits_ith(self._native, row)[token]
+        if logit + dict(self._biases(params)).get(token, 0) == -math.inf:
+            sequence.stuck = UsageError(
+                "logit_bias forbids every token that could follow", hint="allow some of them"
+            )
+        elif look:
+            from lokal.engine.logprobs import token_logprob
+
+            logprob = logit - look.total
+            sequence.likelihood = token_logprob(self._vocabulary, token, logprob, look.top)
 
     def _next(self, place: tuple[Sequence, int]) -> int:
         """The next token of a sequence, from the row of its logits; any thread may do it."""
@@ -344,13 +398,18 @@ class LlamaContext:
                 lib.llama_sampler_accept(chain, token)
         return chain
 
+    def _biases(self, params: SamplingParams) -> tuple[tuple[int, float], ...]:
+        if not params.ignore_eos:
+            return params.logit_bias
+        ends = dict.fromkeys(self._vocabulary.eog_tokens(), -math.inf)
+        return tuple({**dict(params.logit_bias), **ends}.items())
+
     def _stages(self, params: SamplingParams, seed: int) -> Iterator[Any]:
         """The samplers in llama.cpp's own default order."""
         lib, n_vocab = self._lib, self._vocabulary.n_tokens
-        if params.ignore_eos:
-            eog = self._vocabulary.eog_tokens()
-            bias = (lib.llama_logit_bias * len(eog))(*((token, float("-inf")) for token in eog))
-            yield lib.llama_sampler_init_logit_bias(n_vocab, len(eog), bias)
+        if biases := self._biases(params):
+            native = (lib.llama_logit_bias * len(biases))(*biases)
+            yield lib.llama_sampler_init_logit_bias(n_vocab, len(biases), native)
         if params.repeat_penalty != 1:
             yield lib.llama_sampler_init_penalties(
                 n_vocab, PENALTY_WINDOW, params.repeat_penalty, 0.0, 0.0

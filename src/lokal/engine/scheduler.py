@@ -278,6 +278,7 @@ class Scheduler:
             Usage(sequence.n_prompt, sequence.n_generated, sequence.n_cached),
             Timings(prompt=first - begun, generate=now - first),
             error,
+            None if sequence.logprobs is None else tuple(sequence.logprobs),
         )
 
 
