@@ -26,6 +26,7 @@ from gguf.quants import quantize
 
 BOS, EOS = "<s>", "</s>"
 BOS_ID, EOS_ID = 1, 2
+BYTE_ID = 5  # of byte 0 in the vocabulary "spm"; the others follow
 
 # Written for these tests after the shape of Mistral's format: one turn is
 # `[INST] question[/INST] answer</s>`. The system text goes into the first user turn.
