@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lokal
+from lokal import settings
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel
 from lokal.engine.lora import MAX_SCALE, Lora, check_loras, loras, parse_lora
@@ -24,7 +26,7 @@ from lokal.engine.scheduler import Chunk, Plan, Shape
 from lokal.errors import DamagedFileError, LoadError, ModelNameError, UsageError
 from lokal.gguf import check
 from lokal.gguf.adapter import check_adapter
-from lokal.loading import LoadOptions
+from lokal.loading import LoadOptions, lora_settings
 
 GREEDY = SamplingParams(temperature=0)
 TOKENS = [1, 17, 230, 300, 42, 270]
@@ -330,6 +332,17 @@ def test_what_python_may_give(tmp_path: Path) -> None:
     for wrong in (5, ["a", 0.5], b"a", Lora("a", math.nan), Lora("a", True)):
         with pytest.raises(UsageError):
             loras(wrong)
+
+
+def test_answers_are_told_apart_by_content_and_scale(adapter: Path, tmp_path: Path) -> None:
+    """A copy elsewhere is the same adapter."""
+    copy = tmp_path / "copy.gguf"
+    copy.write_bytes(adapter.read_bytes())
+    digest = hashlib.sha256(adapter.read_bytes()).hexdigest()
+    surroundings = settings.load()
+    assert lora_settings((), surroundings) == []
+    for path in (adapter, copy):
+        assert lora_settings((Lora(str(path), 0.5),), surroundings) == [(digest, 0.5)]
 
 
 def test_missing_files_and_repetitions_are_said_before_anything_is_loaded(

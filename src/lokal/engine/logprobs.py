@@ -32,7 +32,7 @@ def likely(logits: int, n_tokens: int, count: int) -> Likely:
     """Read a row of float32 logits at this address, with the `count` likeliest tokens.
 
     A token's log probability is its logit less `total`. Computed in float64: 128,000 tokens take
-    a millisecond or two.
+    three milliseconds.
     """
     floats = (ctypes.c_float * n_tokens).from_address(logits)
     row = np.frombuffer(memoryview(floats).cast("B"), np.float32).astype(np.float64)
