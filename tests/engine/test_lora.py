@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Callable
@@ -13,20 +14,20 @@ import gguf
 import ggufs
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lokal
-from lokal import settings
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel
 from lokal.engine.lora import MAX_SCALE, Lora, check_loras, loras, parse_lora
 from lokal.engine.request import Request, SamplingParams, Sequence
 from lokal.engine.scheduler import Chunk, Plan, Shape
-from lokal.errors import DamagedFileError, LoadError, ModelNameError, UsageError
+from lokal.errors import DamagedFileError, LoadError, LokalError, ModelNameError, UsageError
 from lokal.gguf import check
 from lokal.gguf.adapter import check_adapter
 from lokal.loading import LoadOptions, lora_settings
+from lokal.settings import load
 
 GREEDY = SamplingParams(temperature=0)
 TOKENS = [1, 17, 230, 300, 42, 270]
@@ -271,6 +272,34 @@ def test_an_adapter_is_no_model(adapter: Path) -> None:
     assert "--lora" in caught.value.hint
 
 
+def test_an_adapter_that_makes_no_numbers_is_suspected(base: Path, tmp_path: Path) -> None:
+    """The header does not show it; the answer does."""
+    path = pair("blk.0.attn_q.weight", (4, 64), (64, 4))(tmp_path)
+    path.write_bytes(path.read_bytes()[:-4] + np.float32(math.nan).tobytes())
+    with pytest.raises(DamagedFileError, match="NaN") as caught:
+        logits(base, Lora(str(path)))
+    assert "an adapter's" in caught.value.hint
+
+
+@given(changes=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=3))
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_header_makes_llama_cpp_abort(
+    base: Path, adapter: Path, tmp_path: Path, changes: list[tuple[int, int]]
+) -> None:
+    """Bytes changed at random: it is refused, or it works."""
+    data = bytearray(adapter.read_bytes())
+    end = check_adapter(adapter, check(base)).data_offset
+    for place, value in changes:
+        data[place % end] = value
+    path = tmp_path / "changed.gguf"
+    path.write_bytes(data)
+    with contextlib.suppress(LokalError):
+        check_adapter(path, check(base))
+        logits(base, Lora(str(path)))
+
+
 def test_llama_cpp_s_own_refusal_is_passed_on(llama: Path, tmp_path: Path) -> None:
     """Of what the check does not see, and the model is freed."""
     path = broken(arch="qwen2")(tmp_path)
@@ -339,7 +368,7 @@ def test_answers_are_told_apart_by_content_and_scale(adapter: Path, tmp_path: Pa
     copy = tmp_path / "copy.gguf"
     copy.write_bytes(adapter.read_bytes())
     digest = hashlib.sha256(adapter.read_bytes()).hexdigest()
-    surroundings = settings.load()
+    surroundings = load()
     assert lora_settings((), surroundings) == []
     for path in (adapter, copy):
         assert lora_settings((Lora(str(path), 0.5),), surroundings) == [(digest, 0.5)]

@@ -237,6 +237,7 @@ class LlamaContext:
                 f"cannot make a context of {shape.n_cells} tokens: {self._log.last_words()}",
                 hint="ask for a smaller context with -c",
             )
+        self._adapted = bool(model.adapters)
         self._use(model.adapters)
         self._memory = self._lib.llama_get_memory(self._native)
         n_batch = min(shape.n_batch, int(self._lib.llama_n_batch(self._native)))
@@ -360,9 +361,10 @@ class LlamaContext:
     def _check_logits(self, row: int) -> None:
         """Where one logit is NaN all are, and what is sampled from them means nothing."""
         if math.isnan(self._lib.llama_get_logits_ith(self._native, row)[0]):
+            which = "its file or an adapter's" if self._adapted else "its file"
             raise DamagedFileError(
                 "the model computes no numbers (NaN)",
-                hint="its file is damaged: take it from another source",
+                hint=f"{which} is damaged: take it from another source",
             )
 
     def _compute(self) -> None:
