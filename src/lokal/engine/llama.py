@@ -242,7 +242,7 @@ class LlamaContext:
         self._native = None
 
     def decode(self, plan: Plan) -> list[int]:
-        """Compute a plan; returns a token for each chunk that asks for one, in their order.
+        """Compute a plan; returns a token for each chunk that asks for one, and for its twins.
 
         Raises:
             KeyboardInterrupt: Ctrl-C came while it ran.
@@ -266,9 +266,10 @@ class LlamaContext:
         self._compute()
         return self._sample(
             [
-                (chunk.sequence, row)
+                (sequence, row)
                 for chunk, row in zip(plan.chunks, rows, strict=True)
                 if chunk.sample
+                for sequence in (chunk.sequence, *chunk.twins)
             ]
         )
 
