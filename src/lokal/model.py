@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lokal.completion import Completion, completion
 from lokal.conversation import conversation
 from lokal.engine.chat import Message
+from lokal.engine.continuation import continued
 from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
@@ -69,7 +70,9 @@ class Model:
         )
         try:
             shares = self._native.shares_prefixes
-            shape = choose_shape(weights, self.context.n_ctx, n_parallel, shares=shares)
+            shape = choose_shape(
+                weights, self.context.n_ctx, n_parallel, shares=shares, keep=options.keep
+            )
             self._context = LlamaContext(self._native, interrupt, shape, n_threads=n_threads)
         except BaseException:
             self._native.close()
@@ -78,6 +81,7 @@ class Model:
         scheduler = Scheduler(self._native.vocabulary, self.shape)
         self._engine = Engine(self._context, scheduler)
         self._compiler: Compiler | None = None
+        self._keep = options.keep
         self.load_seconds = time.perf_counter() - start
 
     def close(self) -> None:
@@ -257,7 +261,11 @@ class Model:
         if seed is None:
             seed = int.from_bytes(os.urandom(4)) % (MAX_SEED + 1)
         check_seed(seed)
-        request = Request(prompt.tokens, params, seed, os.urandom(8).hex(), prompt.drop_space)
+        tokens = prompt.tokens
+        if self._keep:
+            spell = self._native.vocabulary.spelling
+            tokens = continued(tokens, self._engine.scheduler.held(), spell)
+        request = Request(tokens, params, seed, os.urandom(8).hex(), prompt.drop_space)
         self._engine.scheduler.check(request)
         return self._constrained(request, grammar, prompt) if grammar else request
 

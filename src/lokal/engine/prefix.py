@@ -307,7 +307,7 @@ class PrefixCache:
 def common(one: Sequence[int], other: Sequence[int], start: int = 0) -> int:
     """How many tokens `other` has in common at its beginning with what `one` has from `start` on.
 
-    Both are lists, or both tuples.
+    Both are lists, or both tuples, or both bytes.
     """
     low, high = 0, min(len(one) - start, len(other))
     if high <= 0 or one[start] != other[0]:

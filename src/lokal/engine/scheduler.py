@@ -49,7 +49,8 @@ class Shape(NamedTuple):
     under way, the others keep prefixes. A sequence has at most `n_ctx` tokens, so that each would
     fit alone, a batch at most `n_batch`. With `streams` each slot has `n_ctx` cells of its own and
     there are no spare ones, else all share one cache. `share` says whether prefixes are shared:
-    the model must be one of plain attention then.
+    the model must be one of plain attention then. `flash` leaves flash attention to
+    llama.cpp, else it is off.
     """
 
     n_parallel: int
@@ -59,6 +60,7 @@ class Shape(NamedTuple):
     n_batch: int
     share: bool = False
     streams: bool = False
+    flash: bool = True
 
 
 class Chunk(NamedTuple):
@@ -202,6 +204,10 @@ class Scheduler:
             if sequence.request.id == request_id:
                 return list(self._finish(sequence, FinishReason.ABORTED))
         return []
+
+    def held(self) -> list[int]:
+        """What the KV cache of one conversation holds, if nothing is under way."""
+        return self._cache.held() if isinstance(self._cache, SlotCache) else []
 
     def check_integrity(self) -> None:
         """Raises: AssertionError: the books of slots and cells do not balance."""

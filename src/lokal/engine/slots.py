@@ -40,9 +40,10 @@ class SlotCache:
         """What `take` would find of a prompt."""
         return Match(self._find(tokens)[0], self._n_ctx)
 
-    def held(self) -> list[list[int]]:
-        """The tokens of every slot that is idle."""
-        return [self._tokens[slot] for slot in sorted(self._idle)]
+    def held(self) -> list[int]:
+        """The tokens of the idle slot that was in use last."""
+        slot = max(self._idle, key=lambda slot: self._used[slot], default=None)
+        return [] if slot is None else self._tokens[slot]
 
     def take(self, tokens: list[int], least: int | None = None) -> tuple[int, int]:
         """A slot for a sequence, and how many of its tokens that slot already holds.
