@@ -4,6 +4,7 @@
     path = ggufs.write(tmp_path / "moe.gguf", "mixtral", seed=3)  # merged experts
     path = ggufs.write(tmp_path / "old.gguf", "mixtral-2023")     # one tensor per expert: obsolete
     path = ggufs.write(tmp_path / "grok.gguf", "grok", template=None)
+    path = ggufs.write(tmp_path / "gemma.gguf", "gemma3")         # with a sliding window
     path = ggufs.write(tmp_path / "x.gguf", "martian")            # an architecture nobody knows
     path = ggufs.write_adapter(tmp_path / "lora.gguf", ggufs.adapter_matrices(["output.weight"]))
     first, second = ggufs.write_split(tmp_path / "big.gguf")      # big-00001-of-00002.gguf, ...
@@ -98,7 +99,8 @@ def write(
 ) -> Path:
     """Write one model and return its path.
 
-    arch: llama (Mistral's shape), mixtral, mixtral-2023, grok, or any name for a dense model.
+    arch: llama (Mistral's shape), mixtral, mixtral-2023, grok, gemma3, or any name for a dense
+        model.
     vocab: spm (Mistral's kind, with byte fallback), bpe (GPT-2's kind), None for no vocabulary.
     type: F32, F16, Q8_0 or Q4_0 for the matrices.
     changes: what is added to the weights of some tensors.
@@ -211,6 +213,10 @@ def _model(arch: str, shape: Shape) -> dict[str, Any]:
         f"{arch}.rope.dimension_count": shape.width // shape.heads,
         f"{arch}.rope.freq_base": 10000.0,
     }
+    if arch == "gemma3":  # one block in six sees all tokens, the others a window of them
+        items[f"{arch}.attention.sliding_window"] = 16
+        items[f"{arch}.attention.key_length"] = shape.width // shape.heads
+        items[f"{arch}.attention.value_length"] = shape.width // shape.heads
     if shape.experts:
         items[f"{arch}.expert_count"] = shape.experts
         items[f"{arch}.expert_used_count"] = 2
@@ -296,6 +302,10 @@ def _tensors(arch: str, shape: Shape, vocabulary: int) -> Iterator[tuple[str, tu
             "attn_output": (width, width),
             "ffn_norm": (width,),
         }
+        if arch == "gemma3":
+            head = (width // shape.heads,)
+            sizes |= {"attn_q_norm": head, "attn_k_norm": head}
+            sizes |= {"post_attention_norm": (width,), "post_ffw_norm": (width,)}
         if arch == "grok":
             sizes |= {"attn_output_norm": (width,), "layer_output_norm": (width,)}
         matrices = {"ffn_gate": (ff, width), "ffn_down": (width, ff), "ffn_up": (ff, width)}

@@ -92,15 +92,23 @@ class LoadOptions(NamedTuple):
         return self.threads
 
 
-def choose_shape(weights: Weights, n_ctx: int, n_parallel: int, *, shares: bool) -> Shape:
+def choose_shape(
+    weights: Weights, n_ctx: int, n_parallel: int, *, shares: bool, keep: bool = False
+) -> Shape:
     """How many sequences of `n_ctx` tokens run side by side, and in what room.
 
     Each in a cache of its own where contexts are small. Else all in one, with room for `TYPICAL`
     tokens each, as sequences seldom fill their context; for one whole context at least, so that
     each would fit alone. `shares` says whether this kind of model can share prefixes.
+
+    A single sequence is computed as if it were the only one ever, unless `keep` says that it goes
+    on where the one before it ended.
     """
-    if n_parallel == 1:  # every answer computed as if it were the only one
-        return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH, streams=True)
+    if n_parallel == 1:
+        # A CPU computes a turn of some tokens faster without flash attention, which takes them one
+        # by one; but then the scores of all pairs of tokens need room.
+        flash = not keep or n_ctx > SMALL_CONTEXT
+        return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH, shares and keep, streams=True, flash=flash)
     most = sizing.most_cells(weights.header, n_parallel, available_bytes())
     n_cells = n_parallel * sizing.padded(n_ctx)
     if n_ctx <= SMALL_CONTEXT and n_cells <= most:

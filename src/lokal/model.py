@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lokal.completion import Completion, completion
 from lokal.conversation import conversation
 from lokal.engine.chat import Message
+from lokal.engine.continuation import continued
 from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
@@ -81,7 +82,9 @@ class Model:
         )
         try:
             shares = self._native.shares_prefixes
-            shape = choose_shape(weights, self.context.n_ctx, n_parallel, shares=shares)
+            shape = choose_shape(
+                weights, self.context.n_ctx, n_parallel, shares=shares, keep=options.keep
+            )
             self._context = LlamaContext(self._native, interrupt, shape, n_threads=n_threads)
         except BaseException:
             self._native.close()
@@ -90,6 +93,7 @@ class Model:
         scheduler = Scheduler(self._native.vocabulary, self.shape)
         self._engine = Engine(self._context, scheduler)
         self._compiler: Compiler | None = None
+        self._keep = options.keep
         self.load_seconds = time.perf_counter() - start
 
     def close(self) -> None:
@@ -288,7 +292,11 @@ class Model:
             from lokal.engine.logit_bias import check_tokens
 
             check_tokens(params.logit_bias, self._native.vocabulary.n_tokens)
-        request = Request(prompt.tokens, params, seed, os.urandom(8).hex(), prompt.drop_space)
+        tokens = prompt.tokens
+        if self._keep:
+            spell = self._native.vocabulary.spelling
+            tokens = continued(tokens, self._engine.scheduler.held(), spell)
+        request = Request(tokens, params, seed, os.urandom(8).hex(), prompt.drop_space)
         self._engine.scheduler.check(request)
         return self._constrained(request, grammar, prompt) if grammar else request
 

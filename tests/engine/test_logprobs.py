@@ -155,6 +155,22 @@ def test_side_by_side_they_are_those_of_single_answers(
     assert compared > 40
 
 
+def test_answers_that_share_a_prompt_see_the_same_row(llama: Path) -> None:
+    """One mask lies on it for all; what is told is from before."""
+    asked: dict[str, Any] = {**HOT, "logprobs": 5, "grammar": Grammar("regex", "[ab]{4}")}
+    with lokal.load(llama, ctx=64, threads=1) as model:
+        alone = model.generate("hello", **asked)
+    with lokal.load(llama, ctx=64, threads=1, parallel=3) as model:
+        rows = list(model.batch(["hello"] * 3, **asked))
+    assert sum(row.usage.cached_tokens > 0 for row in rows) == 2
+    expected = [(top.id, pytest.approx(top.logprob, abs=0.1)) for top in alone.logprobs[0].top]  # type: ignore[index]
+    for row in rows:
+        assert row.logprobs is not None
+        assert [(top.id, top.logprob) for top in row.logprobs[0].top] == expected
+        assert row.logprobs[0].token in ("a", "b")
+        assert row.logprobs[0].id not in {token for token, _ in expected}
+
+
 def test_answers_that_fail_or_are_given_up_tell_those_so_far(llama: Path) -> None:
     """A schema that is cut, and Ctrl-C."""
     with lokal.load(llama, ctx=64, threads=1) as model:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 MAX_THREADS = 512  # GGML_MAX_N_THREADS; more are a broken precondition
 PENALTY_WINDOW = 64  # tokens that repeat_penalty looks back; llama.cpp's own default
 NO_SLOT, INVALID = 1, -1  # what llama_decode returns
+NO_FLASH = 0  # enum llama_flash_attn_type
 WORTH_THREADS = 2**20  # logits to sample from; fewer are done before a thread wakes up
 SLOW_STEP = 0.25  # seconds; a decode of one token this slow listens for Ctrl-C too
 
@@ -143,13 +144,12 @@ class LlamaModel:
     def shares_prefixes(self) -> bool:
         """Whether any beginning of a sequence can be taken over by another one.
 
-        Not where layers keep a state instead of all positions, or only a window of them.
+        Not where layers keep a state instead of all positions. Layers that see only a window of
+        these are told to keep them all.
         """
         lib = self.lib
         return not (
-            lib.llama_model_is_recurrent(self.native)
-            or lib.llama_model_is_hybrid(self.native)
-            or lib.llama_model_n_swa(self.native)
+            lib.llama_model_is_recurrent(self.native) or lib.llama_model_is_hybrid(self.native)
         )
 
     def _load(self, interrupt: Interrupt, params: Any) -> Any:
@@ -224,6 +224,8 @@ class LlamaContext:
         params.n_seq_max = shape.n_slots
         params.swa_full = shape.share  # else a window needs no more cells than it has positions
         params.kv_unified = not shape.streams
+        if not shape.flash:
+            params.flash_attn_type = NO_FLASH
         params.n_threads = params.n_threads_batch = n_threads
         self._log.clear()
         # An exception in the log's callback would be lost, and Ctrl-C with it.
@@ -265,7 +267,7 @@ class LlamaContext:
         self._native = None
 
     def decode(self, plan: Plan) -> list[int]:
-        """Compute a plan; returns a token for each chunk that asks for one, in their order.
+        """Compute a plan; returns a token for each chunk that asks for one, and for its twins.
 
         Raises:
             KeyboardInterrupt: Ctrl-C came while it ran.
@@ -289,9 +291,10 @@ class LlamaContext:
         self._compute()
         return self._sample(
             [
-                (chunk.sequence, row)
+                (sequence, row)
                 for chunk, row in zip(plan.chunks, rows, strict=True)
                 if chunk.sample
+                for sequence in (chunk.sequence, *chunk.twins)
             ]
         )
 

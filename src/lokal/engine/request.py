@@ -262,6 +262,16 @@ class Sequence:
             self.begun_at, self.n_cached = time.perf_counter(), n_cached
         self.slot, self.n_computed = slot, n_cached
 
+    def begins_like(self, other: Sequence) -> bool:
+        """Whether both have nothing but the same prompt, and the same may follow it."""
+        request, like = self.request, other.request
+        return (
+            not (self.n_generated or other.n_generated)
+            and request.constraint is like.constraint
+            and request.reasoning == like.reasoning
+            and request.tokens == like.tokens
+        )
+
     @property
     def constrained(self) -> bool:
         """Whether the next token is to be chosen with `mask`."""
