@@ -85,7 +85,9 @@ class FakeBackend:
             self.computed += chunk.tokens
             assert len(cells) <= self.shape.n_ctx
             if chunk.sample:
-                tokens.append(next_token(sequence.request, len(cells)))
+                tokens += [
+                    next_token(each.request, len(cells)) for each in (sequence, *chunk.twins)
+                ]
         assert self.n_cells <= self.shape.n_cells
         slots = [chunk.sequence.slot for chunk in plan.chunks]
         assert len(set(slots)) == len(slots) <= self.shape.n_parallel

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     | {"loading", "batch", "result", "completion", "conversation", "side_by_side"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
-    "": {"model", "completion", "loading", "weights", "settings"},
+    "": {"model", "completion", "loading", "weights", "engine", "settings"},
     "batch": {"result", "model", "completion", "engine", "settings", "errors"},
     "result": {"completion", "engine"},
     "model": {"side_by_side", "completion", "conversation", "loading", "weights"}
@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "side_by_side": {"completion", "engine", "errors"},
     "completion": {"engine", "errors"},
     "conversation": {"engine", "errors"},
-    "loading": {"weights", "engine", "hardware", "errors"},
+    "loading": {"weights", "engine", "hardware", "gguf", "checksum", "settings", "errors"},
     "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}
     | {"preflight"},
     "preflight": {"engine", "hub", "gguf", "hardware", "catalog", "errors"},
@@ -61,7 +61,7 @@ OWNERS = {
     "platformdirs": "settings.py",
     "jinja2": "engine/chat.py",
     "llguidance": "engine/constraint.py",
-    "numpy": "engine/constraint.py",
+    "numpy": ("engine/constraint.py", "engine/logprobs.py"),
 }
 
 # Who may touch the environment besides settings: OpenMP, llama.cpp, Rust and the Hub's library

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lokal.completion import failed
@@ -28,6 +29,10 @@ def test_a_fingerprint_tells_settings_apart() -> None:
         of(grammar=Grammar("regex", "x")),
         of(SamplingParams(top_k=3)),
         of(SamplingParams(stop=("\udcff",))),
+        of(SamplingParams(logit_bias=((1, -math.inf),))),
+        of(lora=[("ab", 1.0)]),
+        of(lora=[("ab", 0.5)]),
+        of(lora=[("ab", 0.5), ("cd", 0.5)]),
     ]
     assert len(set(prints)) == len(prints)
     assert of() == prints[0]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lokal.completion import Completion, completion
 from lokal.conversation import conversation
 from lokal.engine.chat import Message
+from lokal.engine.continuation import continued
 from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
@@ -27,7 +28,13 @@ from lokal.engine.request import (
 )
 from lokal.engine.scheduler import Scheduler
 from lokal.errors import UsageError
-from lokal.loading import REPACK_BELOW, LoadOptions, choose_context, choose_shape
+from lokal.loading import (
+    REPACK_BELOW,
+    LoadOptions,
+    check_adapters,
+    choose_context,
+    choose_shape,
+)
 from lokal.side_by_side import Take, answers, in_order
 from lokal.weights import Weights
 
@@ -45,7 +52,7 @@ class Model:
     loading took.
 
     Raises:
-        LoadError: llama.cpp refuses the file.
+        LoadError: llama.cpp refuses the file, or an adapter is none for it.
         SpaceError: the context does not fit the memory.
         UsageError: an option out of range.
         KeyboardInterrupt: Ctrl-C came while it loaded.
@@ -64,12 +71,20 @@ class Model:
         self.context = choose_context(weights, options)
         gpu_layers, n_threads = options.native_gpu_layers(), options.native_threads()
         n_parallel = options.n_parallel()
+        check_adapters(weights, options.lora)
+        self._lora = options.lora
         self._native = LlamaModel(
-            weights.path, interrupt, gpu_layers=gpu_layers, repack=n_parallel < REPACK_BELOW
+            weights.path,
+            interrupt,
+            gpu_layers=gpu_layers,
+            repack=n_parallel < REPACK_BELOW,
+            lora=options.lora,
         )
         try:
             shares = self._native.shares_prefixes
-            shape = choose_shape(weights, self.context.n_ctx, n_parallel, shares=shares)
+            shape = choose_shape(
+                weights, self.context.n_ctx, n_parallel, shares=shares, keep=options.keep
+            )
             self._context = LlamaContext(self._native, interrupt, shape, n_threads=n_threads)
         except BaseException:
             self._native.close()
@@ -78,6 +93,7 @@ class Model:
         scheduler = Scheduler(self._native.vocabulary, self.shape)
         self._engine = Engine(self._context, scheduler)
         self._compiler: Compiler | None = None
+        self._keep = options.keep
         self.load_seconds = time.perf_counter() - start
 
     def close(self) -> None:
@@ -208,15 +224,16 @@ class Model:
 
     @property
     def description(self) -> str:
-        """How it runs, in a line: sequences, KV cache, layout of the weights."""
+        """How it runs, in a line: sequences, KV cache, layout of the weights, adapters."""
         shape, n_parallel = self.shape, self.shape.n_parallel
         many = f"{n_parallel} sequences" if n_parallel > 1 else "one sequence"
         prefixes = ", prefixes shared" if shape.share else ""
         repacked = "" if n_parallel < REPACK_BELOW else ", weights not repacked"
         each = "one each" if shape.streams and n_parallel > 1 else "one for all"
+        adapters = "".join(f", adapter {lora.file.name} x {lora.scale:g}" for lora in self._lora)
         return (
             f"{many} of at most {shape.n_ctx} tokens in a KV cache of {shape.n_cells} ({each})"
-            f"{prefixes}{repacked}"
+            f"{prefixes}{repacked}{adapters}"
         )
 
     def check_interrupt(self) -> None:
@@ -230,6 +247,19 @@ class Model:
             UsageError: a value out of range.
         """
         return replace(self.weights.sampling, **changes)
+
+    def logit_bias(self, pairs: Iterable[tuple[str, float]]) -> tuple[tuple[int, float], ...]:
+        """What `logit_bias` takes, of tokens that are named by number or by their exact text.
+
+        Raises:
+            UsageError: a text that is not one token of this model; says how it is cut.
+            ValueError: the model is closed.
+        """
+        if not self._native.native:
+            raise ValueError("the model is closed")
+        from lokal.engine.logit_bias import resolve_logit_bias
+
+        return resolve_logit_bias(pairs, self._native.vocabulary)
 
     def format(self, options: PromptOptions = PLAIN) -> PromptFormat:
         """How to turn messages into tokens for this model.
@@ -255,8 +285,8 @@ class Model:
         """What to ask of the engine; without a seed one is drawn.
 
         Raises:
-            ContextError, UsageError: the prompt does not fit the context, or is empty; a budget
-                for reasoning where there is none.
+            ContextError, UsageError: the prompt does not fit the context, or is empty; a bias for a
+                token that this model lacks; a budget for reasoning where there is none.
             ConstraintError: the grammar does not compile.
         """
         if seed is None:
@@ -268,8 +298,16 @@ class Model:
                 " none, or completes raw text",
                 hint="leave out --reasoning-budget (reasoning_budget)",
             )
+        if params.logit_bias:
+            from lokal.engine.logit_bias import check_tokens
+
+            check_tokens(params.logit_bias, self._native.vocabulary.n_tokens)
+        tokens = prompt.tokens
+        if self._keep:
+            spell = self._native.vocabulary.spelling
+            tokens = continued(tokens, self._engine.scheduler.held(), spell)
         request = Request(
-            prompt.tokens,
+            tokens,
             params,
             seed,
             os.urandom(8).hex(),

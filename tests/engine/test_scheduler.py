@@ -165,7 +165,8 @@ def test_whatever_happens_every_answer_is_as_if_it_were_alone(
         if isinstance(action, Request):
             prefix = random.choice([r.tokens for r in requests.values()] or [()])
             prefix = prefix[: random.randint(0, len(prefix))]
-            tokens = (*prefix, *action.tokens)[: len(action.tokens)]
+            again = prefix and random.random() < 0.3
+            tokens = prefix if again else (*prefix, *action.tokens)[: len(action.tokens)]
             added = action._replace(id=f"r{len(requests)}", tokens=tokens)
             requests[added.id] = added
             running.add(added)
@@ -434,6 +435,46 @@ def test_a_prompt_waits_for_its_beginning_that_somebody_computes() -> None:
     cached = [e.usage.cached_tokens for e in events if isinstance(e, FinishEvent)]
     assert sorted(cached) == [0, 20, 20, 20]
     assert len(backend.computed) == 20 + 4 * 2 + 4  # and the first token of each answer
+
+
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize("n_prompt", [1, 3, 9])
+def test_a_prompt_that_several_ask_is_computed_once(n_prompt: int, streams: bool) -> None:
+    """Each answer begins with what its own seed takes from the same logits."""
+    running, backend = engine_of(
+        shape(4, n_cells=256, n_spare=0 if streams else 2, share=True, streams=streams)
+    )
+    asked = [
+        request(str(seed), n_prompt=n_prompt, seed=seed, max_tokens=3, ignore_eos=True)
+        for seed in range(4)
+    ]
+    for each in asked:
+        running.add(each)
+    events: list[Event] = []
+    for _ in range(-(-n_prompt // 8)):
+        events += running.step()
+    assert backend.computed == list(range(n_prompt))
+    while running.scheduler.has_work:
+        events += running.step()
+        running.check_integrity()
+    for each in asked:
+        own = [event for event in events if event.request_id == each.id]
+        assert text_of(own) == alone(each)[0]
+    cached = [event.usage.cached_tokens for event in events if isinstance(event, FinishEvent)]
+    assert sorted(cached) == [0, *[n_prompt] * 3]
+
+
+def test_a_prompt_with_another_constraint_is_computed_for_itself() -> None:
+    """Its logits get another mask."""
+
+    class Anything:
+        def matcher(self) -> None:
+            return None
+
+    running, _ = engine_of(shape(2, share=True, streams=True))
+    running.add(request("free"))
+    running.add(request("bound")._replace(constraint=Anything()))
+    assert not any(chunk.twins for chunk in running.scheduler.plan().chunks)
 
 
 def test_a_tree_of_prefixes_is_computed_once() -> None:

@@ -38,7 +38,7 @@ from lokal.engine.request import (
 )
 from lokal.engine.scheduler import check_length
 from lokal.errors import LengthError, UsageError
-from lokal.loading import LoadOptions, choose_context
+from lokal.loading import LoadOptions, choose_context, lora_settings
 from lokal.model import Model
 from lokal.result import Origin, as_dict, fingerprint, settings_of
 from lokal.settings import Settings, expand
@@ -207,6 +207,7 @@ def _origin(options: RunOptions, model: Model, request: Request, surroundings: S
         system=options.system,
         ctx=options.load.ctx or weights.context_limit,
         grammar=options.grammar,
+        lora=lora_settings(options.load.lora, surroundings),
     )
     digest = f"sha256:{weights.sha256(surroundings)}"
     return Origin(weights.name, digest, fingerprint(made_with), model.load_seconds)

@@ -27,7 +27,7 @@ from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import native_log
 from lokal.engine.request import SamplingParams, check_seed
 from lokal.errors import BatchError, UsageError
-from lokal.loading import LoadOptions
+from lokal.loading import LoadOptions, lora_settings
 from lokal.model import Model
 from lokal.result import Origin, fingerprint, settings_of
 from lokal.settings import Settings, expand
@@ -196,6 +196,7 @@ def _made(options: BatchOptions, model: Model, surroundings: Settings) -> Made:
         system=options.reading.system,
         ctx=options.load.ctx or weights.context_limit,
         grammar=job.grammar,
+        lora=lora_settings(options.load.lora, surroundings),
     )
     if options.reading.template is not None:
         made_with["template"] = options.reading.template

@@ -17,6 +17,8 @@ from lokal.engine.reasoning import Reasoning
 from lokal.errors import IncompleteError, LokalError, UsageError
 
 MAX_TOKENS = 2**31 - 1
+MAX_BIAS = 10**6  # far more than any two logits differ by, and no infinity in 32 bits
+MAX_LOGPROBS = 100  # tokens; nobody reads more, and each is a line of JSON for each token
 MAX_SEED = 2**32 - 2  # 2**32 - 1 tells llama.cpp to choose a seed of its own
 
 
@@ -66,6 +68,9 @@ class SamplingParams:
             raise UsageError(f"ignore_eos is {self.ignore_eos!r}", hint="give True or False")
         if self.reasoning_budget is not None:
             _check("reasoning_budget", self.reasoning_budget, 0, MAX_TOKENS, whole=True)
+        _check_bias(self.logit_bias)
+        if self.logprobs is not None:
+            _check("logprobs", self.logprobs, 0, MAX_LOGPROBS, whole=True)
 
 
 def check_seed(seed: int) -> None:
@@ -80,6 +85,23 @@ def _check(name: str, value: object, low: float, high: float, *, whole: bool = F
         raise UsageError(f"{name} is {value!r}", hint=f"give a {kind}")
     if not (math.isfinite(value) and low <= value <= high):
         raise UsageError(f"{name} is {value}", hint=f"it must lie between {low} and {high}")
+
+
+def _check_bias(pairs: object) -> None:
+    hint = "give a tuple of pairs: a token's number and what is added to its logit"
+    if not isinstance(pairs, tuple):
+        raise UsageError(f"logit_bias is {pairs!r:.50}", hint=hint)
+    seen: set[int] = set()
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise UsageError(f"logit_bias holds {pair!r:.50}", hint=hint)
+        token, bias = pair
+        _check("a token of logit_bias", token, 0, 2**31 - 1, whole=True)
+        if token in seen:
+            raise UsageError(f"two logit biases for token {token}", hint="give one")
+        seen.add(token)
+        if bias != -math.inf:
+            _check(f"the logit bias of token {token}", bias, -MAX_BIAS, MAX_BIAS)
 
 
 class Matcher(Protocol):
@@ -142,6 +164,19 @@ class FinishReason(StrEnum):
     """It cannot become what was asked for; the event says why."""
 
 
+class TokenLogprob(NamedTuple):
+    """A token and its log probability, in the model's own distribution; `top` are the likeliest.
+
+    `data` is what it writes, and `token` that as text; of a control token its name.
+    """
+
+    token: str
+    id: int
+    logprob: float
+    data: bytes
+    top: tuple[TokenLogprob, ...] = ()
+
+
 @dataclass(eq=False)
 class Sequence:
     """A request under way: the only mutable state there is per sequence.
@@ -167,6 +202,13 @@ class Sequence:
         )
         self._n_reasoned = 0
         self._matcher = request.constraint.matcher() if request.constraint else None
+        self.logprobs: list[TokenLogprob] | None = (
+            [] if request.params.logprobs is not None else None
+        )
+        self.likelihood: TokenLogprob | None = None
+        """Of the token that was sampled last."""
+        self.stuck: LokalError | None = None
+        """Why no token could be sampled, if so."""
         if self._matcher and self._open_token is None:
             self._text.answer()
         self._close_in_time()
@@ -193,11 +235,15 @@ class Sequence:
     def answered(self) -> bool:
         """Whether nothing may follow: a stop text was met, or the constraint has its end."""
         matcher = self._matcher
-        return self._text.over or bool(matcher and (matcher.ended or matcher.error))
+        if self.stuck or self._text.over:
+            return True
+        return bool(matcher and (matcher.ended or matcher.error))
 
     def failure(self, reason: FinishReason) -> LokalError | None:
         """What keeps an answer that ends now, for this reason, from being what was asked for."""
         matcher, answering = self._matcher, self._text.answering
+        if self.stuck:
+            return self.stuck
         if matcher is None or (matcher.complete and answering and not self._text.over):
             return None
         if matcher.error:
@@ -220,6 +266,16 @@ class Sequence:
             self.begun_at, self.n_cached = time.perf_counter(), min(n_cached, self.n_prompt)
         self.slot, self.n_computed = slot, n_cached
 
+    def begins_like(self, other: Sequence) -> bool:
+        """Whether both have nothing but the same prompt, and the same may follow it."""
+        request, like = self.request, other.request
+        return (
+            not (self.n_generated or other.n_generated)
+            and request.constraint is like.constraint
+            and request.reasoning == like.reasoning
+            and request.tokens == like.tokens
+        )
+
     @property
     def constrained(self) -> bool:
         """Whether the next token is to be chosen with `mask`."""
@@ -240,6 +296,10 @@ class Sequence:
         if self.first_token_at is None:
             self.first_token_at = time.perf_counter()
         self.tokens.append(token)
+        if self.stuck:  # the token means nothing
+            return []
+        if self.logprobs is not None and self.likelihood and not ends:
+            self.logprobs.append(self.likelihood)
         text, matcher = self._text, self._matcher
         if matcher and text.undecided and token != self._open_token:
             text.answer()
@@ -313,6 +373,8 @@ class FinishEvent(NamedTuple):
     usage: Usage
     timings: Timings
     error: LokalError | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """Of every token that was generated but the model's end; None where nobody asked for them."""
 
 
 Event = TextEvent | FinishEvent
