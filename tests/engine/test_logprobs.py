@@ -19,7 +19,8 @@ from lokal.completion import Completion, completion
 from lokal.conversation import conversation
 from lokal.engine.constraint import Grammar
 from lokal.engine.logprobs import likely, token_logprob
-from lokal.engine.request import FinishReason, SamplingParams, Sequence
+from lokal.engine.request import FinishReason, SamplingParams
+from lokal.engine.sequence import Sequence
 from lokal.errors import IncompleteError, UsageError
 from lokal.model import Model
 from lokal.result import Origin, as_dict

@@ -21,8 +21,9 @@ import lokal
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel
 from lokal.engine.lora import MAX_SCALE, Lora, check_loras, loras, parse_lora
-from lokal.engine.request import Request, SamplingParams, Sequence
+from lokal.engine.request import Request, SamplingParams
 from lokal.engine.scheduler import Chunk, Plan, Shape
+from lokal.engine.sequence import Sequence
 from lokal.errors import DamagedFileError, LoadError, LokalError, ModelNameError, UsageError
 from lokal.gguf import check
 from lokal.gguf.adapter import check_adapter

@@ -459,7 +459,7 @@ def test_a_prompt_that_several_ask_is_computed_once(n_prompt: int, streams: bool
         running.check_integrity()
     for each in asked:
         own = [event for event in events if event.request_id == each.id]
-        assert text_of(own) == alone(each)[0]
+        assert text_of(own) == alone(each).answer
     cached = [event.usage.cached_tokens for event in events if isinstance(event, FinishEvent)]
     assert sorted(cached) == [0, *[n_prompt] * 3]
 

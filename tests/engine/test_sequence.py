@@ -12,9 +12,9 @@ from lokal.engine.request import (
     FinishReason,
     Request,
     SamplingParams,
-    Sequence,
     TextEvent,
 )
+from lokal.engine.sequence import Sequence
 from lokal.errors import ConstraintError, IncompleteError, LokalError, UsageError
 
 OPEN = ord("<")

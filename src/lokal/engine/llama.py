@@ -24,8 +24,9 @@ from lokal.engine.interrupt import Interrupt
 from lokal.engine.lora import Lora
 from lokal.engine.native_log import NativeLog
 from lokal.engine.prefix import Copy, Remove
-from lokal.engine.request import SamplingParams, Sequence
+from lokal.engine.request import SamplingParams
 from lokal.engine.scheduler import Chunk, NoSlotError, Plan, Shape
+from lokal.engine.sequence import Sequence
 from lokal.engine.vocabulary import Vocabulary
 from lokal.errors import ArchitectureError, DamagedFileError, LoadError, SpaceError, UsageError
 

@@ -19,11 +19,11 @@ from lokal.engine.request import (
     FinishEvent,
     FinishReason,
     Request,
-    Sequence,
     TextEvent,
     Timings,
     Usage,
 )
+from lokal.engine.sequence import Sequence
 from lokal.engine.slots import SlotCache
 from lokal.errors import ContextError, SpaceError, UsageError
 
