@@ -7,6 +7,7 @@ from typing import Any
 
 from lokal.completion import failed
 from lokal.engine.constraint import Grammar
+from lokal.engine.prompt import PromptOptions
 from lokal.engine.request import SamplingParams
 from lokal.errors import UsageError
 from lokal.result import Origin, as_dict, fingerprint, settings_of
@@ -14,6 +15,7 @@ from lokal.result import Origin, as_dict, fingerprint, settings_of
 
 def of(params: SamplingParams | None = None, **changes: Any) -> str:
     settings: dict[str, Any] = {"chat_template": "x", "system": None, "ctx": 64, "grammar": None}
+    settings["form"] = PromptOptions()
     return fingerprint(settings_of(params or SamplingParams(), **(settings | changes)))
 
 
@@ -30,6 +32,9 @@ def test_a_fingerprint_tells_settings_apart() -> None:
         of(SamplingParams(top_k=3)),
         of(SamplingParams(stop=("\udcff",))),
         of(SamplingParams(logit_bias=((1, -math.inf),))),
+        of(form=PromptOptions(think=False)),
+        of(form=PromptOptions(template_kwargs={"a": 1})),
+        of(form=PromptOptions(tools=({"type": "function"},))),
         of(lora=[("ab", 1.0)]),
         of(lora=[("ab", 0.5)]),
         of(lora=[("ab", 0.5), ("cd", 0.5)]),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from lokal.engine.chat import Message
 from lokal.errors import UsageError
@@ -28,3 +30,18 @@ def conversation(prompt: str | Sequence[Message], system: str | None = None) -> 
                     f"message {number} has no {key}", hint="give each a role and a content, as text"
                 )
     return [{"role": "system", "content": system}, *turns] if system else turns
+
+
+class Conversation(NamedTuple):
+    messages: list[Message]
+    tools: list[dict[str, Any]]
+
+
+def read_messages(text: str, name: str) -> Conversation:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{name} is no JSON: {error}", hint="x") from None
+    if isinstance(value, dict):
+        return Conversation(conversation(value["messages"]), value.get("tools") or [])
+    return Conversation(conversation(value), [])

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lokal.completion import Completion
+from lokal.engine.prompt import PromptOptions
 from lokal.engine.request import SamplingParams, TokenLogprob
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def _logprob(token: TokenLogprob) -> dict[str, Any]:
 def settings_of(
     params: SamplingParams,
     *,
+    form: PromptOptions,
     chat_template: str | None,
     system: str | None,
     ctx: int,
@@ -80,6 +82,9 @@ def settings_of(
     return {
         **asdict(params),
         "chat_template": chat_template,
+        "tools": list(form.tools),
+        "think": form.think,
+        "template_kwargs": dict(form.template_kwargs),
         "system": system,
         "ctx": ctx,
         "grammar": list(grammar) if grammar else None,

@@ -18,7 +18,9 @@ def run(
             show_default=False,
         ),
     ] = None,
+    messages: opt.Messages = None,
     system: opt.System = None,
+    system_file: opt.SystemFile = None,
     file: opt.Files = None,
     max_tokens: opt.MaxTokens = None,
     ctx: opt.Ctx = None,
@@ -30,17 +32,25 @@ def run(
     seed: opt.Seed = None,
     stop: opt.Stop = None,
     ignore_eos: opt.IgnoreEos = False,
+    logit_bias: opt.LogitBias = None,
+    logprobs: opt.Logprobs = None,
+    completions: opt.Completions = 1,
     schema: opt.Schema = None,
     form: opt.Format = None,
     regex: opt.Regex = None,
     grammar: opt.Grammar = None,
     raw: opt.Raw = False,
+    chat_template: opt.ChatTemplate = None,
+    template_kwargs: opt.TemplateKwargs = None,
+    think: opt.Think = None,
+    reasoning_budget: opt.ReasoningBudget = None,
     truncate: opt.Truncate = False,
     fail_on_length: opt.FailOnLength = False,
     stdin: opt.Stdin = True,
     output: opt.Output = None,
     threads: opt.Threads = None,
     gpu_layers: opt.GpuLayers = "auto",
+    lora: opt.Lora = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = 0,
@@ -49,11 +59,10 @@ def run(
     debug: opt.Debug = False,  # noqa: ARG001 - looked up by main
 ) -> int:
     """Answer one prompt; the answer streams to standard output."""
+    from lokal.cli import asking
     from lokal.cli.answer import RunOptions, execute
     from lokal.cli.grammar_options import asked_grammar
     from lokal.cli.prompt_input import PromptSource
-    from lokal.engine.prompt import PromptOptions
-    from lokal.loading import LoadOptions
 
     sampling = opt.chosen(
         temperature=temp,
@@ -64,17 +73,24 @@ def run(
         max_tokens=max_tokens,
         stop=tuple(stop) if stop else None,
         ignore_eos=ignore_eos or None,
+        reasoning_budget=reasoning_budget,
+        logprobs=logprobs,
     )
+    talk, stdin = asking.talk(messages, stdin)
     return execute(
         RunOptions(
             model=model,
             prompt=PromptSource(prompt, file or [], stdin),
-            system=system,
+            talk=talk,
+            system=asking.system_text(system, system_file),
+            template=asking.chat_template(chat_template),
             sampling=sampling,
+            logit_bias=asking.logit_biases(logit_bias),
             seed=seed,
+            completions=completions,
             grammar=asked_grammar(schema, form, regex, grammar),
-            load=LoadOptions(ctx, threads, gpu_layers),
-            form=PromptOptions(raw),
+            load=asking.load_options(ctx, threads, gpu_layers, min(completions, 48), lora),
+            form=asking.prompt_options(raw, think, template_kwargs, chat_template),
             truncate=truncate,
             fail_on_length=fail_on_length,
             output=output,

@@ -90,10 +90,11 @@ def think_variable(rule: Rule | None, template: str | None, think: bool) -> dict
         UsageError: the model does not reason, or is not to be told.
     """
     if rule is None or template is None:
+        if not think:
+            return {}
         raise UsageError(
-            "there is no reasoning to switch on or off: this model marks none, or completes raw"
-            " text",
-            hint="leave out --think and --no-think",
+            "there is no reasoning to switch on: this model marks none, or completes raw text",
+            hint="leave out --think",
         )
     if rule.switch and re.search(rf"\b{re.escape(rule.switch)}\b", template):
         return {rule.switch: think}
