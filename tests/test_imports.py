@@ -25,8 +25,9 @@ MAY_IMPORT = {
     "": {"model", "completion", "loading", "weights", "engine", "settings"},
     "batch": {"result", "model", "completion", "engine", "settings", "errors"},
     "result": {"completion", "engine"},
-    "model": {"side_by_side", "completion", "conversation", "loading", "weights"}
+    "model": {"side_by_side", "completion", "requests", "loading", "weights"}
     | {"engine", "errors"},
+    "requests": {"conversation", "weights", "engine", "errors"},
     "side_by_side": {"completion", "engine", "errors"},
     "completion": {"engine", "errors"},
     "conversation": {"engine", "errors"},
