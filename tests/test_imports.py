@@ -19,7 +19,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # lokal/__init__.py.
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
-    | {"loading", "batch", "result", "completion", "conversation", "side_by_side"}
+    | {"loading", "batch", "result", "completion", "conversation", "dialogue", "side_by_side"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "completion", "loading", "weights", "settings"},
@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "side_by_side": {"completion", "engine", "errors"},
     "completion": {"engine", "errors"},
     "conversation": {"engine", "errors"},
+    "dialogue": {"conversation", "engine", "errors"},
     "loading": {"weights", "engine", "hardware", "errors"},
     "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}
     | {"preflight"},
@@ -54,6 +55,7 @@ MAY_IMPORT = {
 OWNERS = {
     "typer": "cli/",
     "rich": "cli/",
+    "prompt_toolkit": "cli/keyboard.py",
     "huggingface_hub": "hub/",
     "httpx2": "hub/",
     "filelock": "hub/locks.py",
