@@ -120,9 +120,7 @@ class Dialogue:
         return cls("\n\n".join(system) or None, rest)
 
     def _without(self, n: int) -> list[Message]:
-        front: list[Message] = (
-            [{"role": "system", "content": self.system}] if self.system else []
-        )
+        front: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
         return front + [message for turn in self.turns[n:] for message in turn]
 
 

@@ -19,6 +19,7 @@ llm runs open-weight language models on this machine.
 
   llm run tiny "Tell me a story about a fox"     the built-in model, no download
   git diff | llm run mistral "Review: {}"        a pipe; weights are fetched once
+  llm chat mistral                               a conversation
   llm models                                     what there is to choose from
 
 llm --help lists every verb, llm run --help every option.
@@ -32,10 +33,10 @@ FLAGS_ONLY = {"json", "debug", "dry_run", "yes", "repair", "force", "help", "tem
     "restart",
     "retry_errors",
 }
-FLAGS_ONLY |= {"schema", "form", "regex", "grammar"}
+FLAGS_ONLY |= {"schema", "form", "regex", "grammar", "resume"}
 
 # A module of this package each, but for the second name of one.
-VERBS = ("run", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models")
+VERBS = ("run", "chat", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models")
 
 
 def _app(verbs: Sequence[str]) -> typer.Typer:

@@ -32,7 +32,7 @@ class PromptSource(NamedTuple):
         argument = self.argument
         if argument is not None:
             check_text(argument, "the prompt")
-        files = [_read_file(expand(name)) for name in self.files]
+        files = [read_file(expand(name), "the file given with -f") for name in self.files]
         piped = _read_stdin(say) if self.stdin and _is_input(argument) else None
         if argument == "-":
             argument = None
@@ -62,14 +62,17 @@ def check_text(argument: str, name: str) -> None:
         ) from None
 
 
-def _read_file(path: Path) -> str:
+def read_file(path: Path, which: str) -> str:
+    """The text of a file, as a prompt has it; `which` says to the user where they named it.
+
+    Raises:
+        UsageError: it cannot be read, is too large, or is not UTF-8.
+    """
     try:
         with path.open("rb") as file:
             return _decode(file.read(MAX_BYTES + 1), str(path))
     except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", hint="check the file given with -f"
-        ) from None
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint=f"check {which}") from None
 
 
 def _read_stdin(say: Callable[[str], object]) -> str:

@@ -1,0 +1,348 @@
+"""A conversation under way: what `llm chat` does once the command line is understood."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from lokal import settings
+from lokal.cli.fetch import fetched
+from lokal.cli.output import Sink, note, open_sink, show_error
+from lokal.cli.prompt_input import check_text
+from lokal.cli.terminal import someone_there
+from lokal.cli.transcripts import Transcript, last_path, read, remember
+from lokal.cli.views import Drawn, Plain, Thoughts, View
+from lokal.completion import Completion, completion
+from lokal.dialogue import Dialogue
+from lokal.engine.chat import Message
+from lokal.engine.interrupt import Interrupt
+from lokal.engine.llama import native_log
+from lokal.engine.prompt import PromptOptions
+from lokal.engine.request import (
+    MAX_SEED,
+    Event,
+    FinishEvent,
+    FinishReason,
+    Request,
+    SamplingParams,
+    check_seed,
+)
+from lokal.errors import ContextError, LokalError, UsageError
+from lokal.loading import LoadOptions
+from lokal.model import Model
+from lokal.settings import Settings
+from lokal.weights import Weights, find
+
+
+class ChatOptions(NamedTuple):
+    """What `llm chat` was asked for; `sampling` holds only what the user set."""
+
+    model: str
+    system: str | None
+    sampling: dict[str, Any]
+    seed: int | None
+    load: LoadOptions
+    form: PromptOptions = PromptOptions()
+    shift: bool = True
+    history: bool = True
+    resume: bool = False
+    markdown: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    offline: bool = False
+    debug: bool = False
+
+    def say(self, text: str) -> None:
+        """A line for people, unless they want none."""
+        if not self.quiet:
+            note(text)
+
+
+class Session:
+    """A model, a conversation with it, and what is in force for the next turn.
+
+    `load` makes models of weights. `sampling`, `form` and `seed` begin as the options have them.
+    """
+
+    def __init__(
+        self,
+        options: ChatOptions,
+        surroundings: Settings,
+        load: Callable[[Weights], Model],
+        weights: Weights,
+        view: View,
+        interrupt: Interrupt,
+    ) -> None:
+        self.options = options
+        self.surroundings = surroundings
+        self.at_terminal = someone_there()
+        self.sampling = dict(options.sampling)
+        self.form = options.form
+        self.attached: list[str] = []
+        """Texts of files that go with the next message."""
+        self.dialogue = Dialogue(options.system)
+        self._load = load
+        self._view = view
+        self._interrupt = interrupt
+        # A script is to leave a person's last conversation alone.
+        self._remembers = options.history and (self.at_terminal or options.resume)
+        self.seed = int.from_bytes(os.urandom(4)) if options.seed is None else options.seed
+        self.model = load(weights)
+
+    @property
+    def seed(self) -> int:
+        """The next answer's; each has its own, and all follow from the first."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self._seed = value % (MAX_SEED + 1)
+
+    def close(self) -> None:
+        """Free the memory."""
+        self.model.close()
+
+    def ask(self, text: str) -> None:
+        """Add a message with what is attached, and write the answer; without one it is not kept.
+
+        Raises:
+            LokalError: it cannot be answered.
+            KeyboardInterrupt: Ctrl-C; what was written until then is the answer.
+        """
+        self.dialogue.ask("\n\n".join([text, *self.attached]))
+        self.attached.clear()
+        try:
+            self._answer()
+        except BaseException as error:
+            if self.dialogue.waiting:
+                self.dialogue.undo()
+                if isinstance(error, KeyboardInterrupt) and self.at_terminal:
+                    self.options.say("note: stopped before an answer; the message is not kept")
+            raise
+
+    def regen(self) -> None:
+        """Write another answer to the last message; if there comes none, the old one stays.
+
+        Raises:
+            UsageError: there is no message.
+            LokalError, KeyboardInterrupt: as from `ask`.
+        """
+        old = self.dialogue.unanswer()
+        if old is None:
+            raise UsageError("there is no message yet", hint="write one")
+        try:
+            self._answer()
+        except BaseException as error:
+            if self.dialogue.waiting:
+                self.dialogue.restore(old)
+                if isinstance(error, KeyboardInterrupt) and self.at_terminal:
+                    self.options.say("note: stopped before an answer; the one before stays")
+            raise
+
+    def switch(self, name: str) -> None:
+        """Go on with another model; whatever goes wrong, the old one stays.
+
+        Raises:
+            LokalError: there is no such model, or it cannot be fetched or loaded.
+        """
+        source = find(name, self.surroundings)
+        ctx, quiet = self.options.load.ctx, self.options.quiet
+        weights = fetched(source, self.surroundings, ctx=ctx, quiet=quiet)
+        old = self.model.weights
+        self.model.close()  # there may be no memory for two
+        try:
+            self.model = self._load(weights)
+        except BaseException:
+            self.model = self._load(old)
+            raise
+
+    def resume(self) -> Transcript:
+        """Go on where the last conversation ended; a system text of this call's goes over its own.
+
+        Raises:
+            UsageError: there is none.
+        """
+        path = last_path(self.surroundings.state_dir)
+        if not path.exists():
+            raise UsageError(
+                "there is no conversation to continue", hint="leave out --continue to begin one"
+            )
+        found = read(path)
+        self.dialogue = found.dialogue
+        self.dialogue.system = self.options.system or self.dialogue.system
+        return found
+
+    def tokens(self, messages: Sequence[Message]) -> int:
+        """How many the prompt has that these messages make.
+
+        Raises:
+            UsageError: the template refuses them.
+        """
+        return len(self.model.format(self.form).build(messages).tokens)
+
+    def tell(self, error: LokalError) -> None:
+        """Show what went wrong; the conversation goes on."""
+        if self.options.debug:
+            import traceback
+
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                note(line)
+        show_error(error, as_json=False)
+
+    def _answer(self) -> None:
+        request = self._request()
+        self.seed += 1
+        answer, interrupted = self._stream(request)
+        if answer.text or not interrupted:
+            self.dialogue.answer(answer.text, answer.reasoning)
+            self._remember()
+            self._report(request.params, answer)
+            if self.at_terminal:
+                self.options.say("")
+        if interrupted:
+            raise KeyboardInterrupt
+        if answer.error:
+            raise answer.error
+
+    def _request(self) -> Request:
+        """The conversation as a request, once it fits."""
+        params = self.model.sampling(**self.sampling)
+        n_ctx = self.model.context.n_ctx
+        limit = n_ctx - min(params.max_tokens or n_ctx // 4, n_ctx // 2)
+        fit = self.dialogue.fit(self.tokens, limit)
+        if fit.n_tokens > limit:
+            raise ContextError(
+                f"the message makes a prompt of {fit.n_tokens} tokens, the context of {n_ctx}"
+                f" has room for {limit} and an answer",
+                hint="shorten it, or leave (Ctrl-D) and come back with a larger -c and --continue",
+            )
+        if fit.n_dropped and not self.options.shift:
+            n_tokens = self.tokens(self.dialogue.messages)
+            raise ContextError(
+                f"the conversation has {n_tokens} tokens, the context of {n_ctx} has room for"
+                f" {limit} and an answer",
+                hint="/clear starts over, a larger -c holds more, without --no-shift old turns go",
+            )
+        if fit.n_dropped:
+            self.dialogue.drop(fit.n_dropped)
+            turns = "the oldest turn" if fit.n_dropped == 1 else f"the oldest {fit.n_dropped} turns"
+            self.options.say(f"note: the context of {n_ctx} tokens is full; dropped {turns}")
+        prompt = self.model.format(self.form).build(self.dialogue.messages)
+        return self.model.request(prompt, params, self.seed)
+
+    def _stream(self, request: Request) -> tuple[Completion, bool]:
+        """Write the answer as it comes; also whether Ctrl-C ended it."""
+        events: list[Event] = []
+        thoughts = Thoughts(self.surroundings, quiet=self.options.quiet)
+        interrupted = self._interrupt.requested = False  # one may have come too late for the last
+        try:
+            with (
+                self._interrupt.listening(),
+                contextlib.closing(self.model.events(request)) as stream,  # type: ignore[type-var]
+            ):
+                for event in stream:
+                    events.append(event)
+                    if isinstance(event, FinishEvent):
+                        continue
+                    if event.reasoning:
+                        thoughts.write(event.text)
+                    elif event.text:
+                        thoughts.end()
+                        self._view.write(event.text)
+        except KeyboardInterrupt:
+            if not (events and isinstance(events[-1], FinishEvent)):
+                raise  # a second Ctrl-C, in the middle of our own work
+            interrupted = True
+        finally:
+            thoughts.end()
+            # Who stopped it before the first word waits for no line.
+            if self._view.begun or not interrupted:
+                self._view.end()
+        return completion(request, events), interrupted
+
+    def _remember(self) -> None:
+        if not self._remembers:
+            return
+        try:
+            remember(self.surroundings.state_dir, self.dialogue, self.model.weights.name)
+        except OSError as error:
+            self._remembers = False  # said once
+            where = self.surroundings.state_dir
+            self.options.say(f"note: cannot keep the conversation in {where}: {error.strerror}")
+
+    def _report(self, params: SamplingParams, answer: Completion) -> None:
+        usage, timings = answer.usage, answer.timings
+        if answer.finish_reason is FinishReason.LENGTH:
+            if usage.completion_tokens == params.max_tokens:
+                why = f"the limit of {params.max_tokens} tokens; /set max_tokens raises it"
+            else:
+                why = f"the end of the context ({self.model.context.n_ctx} tokens); -c raises it"
+            self.options.say(f"note: the answer stopped at {why}")
+        if self.options.verbose:
+            n_new = usage.prompt_tokens - usage.cached_tokens
+            after_first = max(0, usage.completion_tokens - 1)
+            note(
+                f"prompt {n_new} tokens, {usage.cached_tokens} cached"
+                f" · first token after {timings.prompt:.2f} s"
+                f" · generated {usage.completion_tokens} tokens"
+                f" ({after_first / max(timings.generate, 1e-9):.1f}/s)"
+            )
+
+
+def execute(options: ChatOptions) -> int:
+    """Load, converse; returns the exit code."""
+    from lokal.cli.repl import at_terminal, from_pipe
+
+    # What the user got wrong is said before anything is fetched or loaded.
+    SamplingParams(**options.sampling)
+    options.load.check()
+    if options.seed is not None:
+        check_seed(options.seed)
+    check_text(options.system or "", "the system message")
+    surroundings = settings.load(offline=options.offline)
+    source = find(options.model, surroundings)
+    weights = fetched(source, surroundings, ctx=options.load.ctx, quiet=options.quiet)
+    log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
+    interrupt = Interrupt()
+    load = partial(_load, options, interrupt)
+    with log, open_sink(None) as sink:
+        view = _view(options, surroundings, sink)
+        session = Session(options, surroundings, load, weights, view, interrupt)
+        with contextlib.closing(session):
+            if options.resume:
+                _tell_resumed(session)
+            gc.freeze()  # what a start left behind stays, so that no collection scans it
+            gc.enable()
+            return at_terminal(session) if session.at_terminal else from_pipe(session)
+
+
+def _load(options: ChatOptions, interrupt: Interrupt, weights: Weights) -> Model:
+    model = Model(weights, options.load._replace(keep=True), interrupt)
+    if model.context.note:
+        options.say(f"note: {model.context.note}")
+    if weights.template is None:
+        options.say(f"note: {weights.name} has no chat template, it completes the text as it is")
+    return model
+
+
+def _view(options: ChatOptions, surroundings: Settings, sink: Sink) -> View:
+    import sys
+
+    if options.markdown and sys.stdout.isatty():
+        return Drawn(surroundings)
+    if options.markdown:
+        options.say("note: --markdown draws on a terminal only; the answers stay as they are")
+    return Plain(sink)
+
+
+def _tell_resumed(session: Session) -> None:
+    found = session.resume()
+    n, before, now = len(found.dialogue.turns), found.model, session.model.weights.name
+    turns = "1 turn" if n == 1 else f"{n} turns"
+    who = f" with {before}" if before else ""
+    changed = f"; now it is {now} that answers" if before not in (None, now) else ""
+    session.options.say(f"note: going on with the last conversation, {turns}{who}{changed}")
