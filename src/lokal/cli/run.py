@@ -46,15 +46,40 @@ def run(
     verbose: opt.Verbose = 0,
     dry_run: opt.DryRun = False,
     offline: opt.Offline = False,
-    debug: opt.Debug = False,  # noqa: ARG001 - looked up by main
+    debug: opt.Debug = False,
 ) -> int:
-    """Answer one prompt; the answer streams to standard output."""
+    """Answer one prompt, or converse where there is none and a terminal; the answer streams."""
     from lokal.cli.answer import RunOptions, execute
     from lokal.cli.grammar_options import asked_grammar
     from lokal.cli.prompt_input import PromptSource
+    from lokal.cli.terminal import someone_there
     from lokal.engine.prompt import PromptOptions
     from lokal.loading import LoadOptions
 
+    for_one_answer = (output, json, dry_run, raw, schema, form, regex, grammar)
+    if prompt is None and not file and stdin and not any(for_one_answer) and someone_there():
+        from lokal.cli.chat import chat
+
+        return chat(
+            model,
+            system=system,
+            max_tokens=max_tokens,
+            ctx=ctx,
+            temp=temp,
+            top_p=top_p,
+            top_k=top_k,
+            min_p=min_p,
+            repeat_penalty=repeat_penalty,
+            seed=seed,
+            stop=stop,
+            ignore_eos=ignore_eos,
+            threads=threads,
+            gpu_layers=gpu_layers,
+            quiet=quiet,
+            verbose=verbose,
+            offline=offline,
+            debug=debug,
+        )
     sampling = opt.chosen(
         temperature=temp,
         top_p=top_p,
