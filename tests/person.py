@@ -64,7 +64,8 @@ class Person:
             stderr=self._slave if stderr is None else stderr,
             preexec_fn=_own_the_terminal,
         )
-        self._screen = fdspawn(master, timeout=TIMEOUT, encoding="utf-8")
+        # Random weights write what is no text.
+        self._screen = fdspawn(master, timeout=20, encoding="utf-8", codec_errors="replace")
         self._screen.delaybeforesend = None
 
     def __enter__(self) -> Person:
@@ -84,6 +85,11 @@ class Person:
         self._screen.expect_exact(wanted)
         return plain(self._screen.before + wanted)
 
+    def until_drawn(self, wanted: str) -> None:
+        """This appears at the prompt, which may be drawn in any number of strokes."""
+        strokes = r"(?:\x1b\[[0-?]*[a-zA-Z])*"
+        self._screen.expect(strokes.join(re.escape(char) for char in wanted))
+
     def until_match(self, pattern: str) -> str:
         """The first that matches."""
         self._screen.expect(pattern)
@@ -92,7 +98,7 @@ class Person:
     def prompted(self) -> str:
         """All that appears up to the next prompt."""
         shown = self.until(READS)
-        self.until(">>> ")
+        self.until(">>>")
         return shown
 
     def answered(self) -> str:
@@ -100,10 +106,15 @@ class Person:
         self.until(READS_NO_MORE)
         return self.prompted().strip("\n")
 
+    def send(self, text: str) -> None:
+        """Type it and press Enter; what appears from then on is the answer."""
+        self.press(f"{text}\r")
+        self.until(READS_NO_MORE)
+
     def say(self, text: str) -> str:
         """Type it and press Enter; what appears until the next prompt."""
-        self.press(f"{text}\r")
-        return self.answered()
+        self.send(text)
+        return self.prompted().strip("\n")
 
     def send_signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

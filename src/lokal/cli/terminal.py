@@ -50,6 +50,7 @@ def held() -> Iterator[None]:
 
     quiet = termios.tcgetattr(descriptor)
     quiet[3] &= ~(termios.ECHO | termios.ICANON)
+    quiet[3] |= termios.NOFLSH  # Ctrl-C stops the answer and forgets no keys either
     signals = (signal.SIGTERM, signal.SIGHUP)
     handlers = [signal.signal(number, end) for number in signals]
     termios.tcsetattr(descriptor, termios.TCSANOW, quiet)
