@@ -161,7 +161,11 @@ def loaded_by(code: str) -> set[str]:
     """Names of the packages that a fresh Python has loaded after running a piece of code."""
     show = "import sys; print(*{m.split('.')[0] for m in sys.modules})"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{code}\n{show}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return set(done.stdout.split())
 
@@ -192,5 +196,13 @@ with lokal.load({str(llama)!r}, ctx=64, threads=1) as model:
         "rich",
         "typer",
         "asyncio",
+        "prompt_toolkit",
     }
     assert loaded_by(code).isdisjoint(heavy)
+
+
+@pytest.mark.parametrize("arguments", [["run", "tiny", "hi", "-n", "1"], ["chat", "tiny"]])
+def test_only_a_conversation_at_a_terminal_loads_the_line_editor(arguments: list[str]) -> None:
+    """It takes as long as everything else together."""
+    code = f"from lokal.cli.outcome import exit_code\nassert exit_code({arguments!r}) == 0"
+    assert loaded_by(code).isdisjoint({"prompt_toolkit", "rich", "asyncio"})

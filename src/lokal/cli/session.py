@@ -333,7 +333,7 @@ def _view(options: ChatOptions, surroundings: Settings, sink: Sink) -> View:
     import sys
 
     if options.markdown and sys.stdout.isatty():
-        return Drawn(surroundings)
+        return Drawn(sink, surroundings)
     if options.markdown:
         options.say("note: --markdown draws on a terminal only; the answers stay as they are")
     return Plain(sink)

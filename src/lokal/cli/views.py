@@ -12,6 +12,7 @@ from lokal.cli.output import Sink
 from lokal.engine.detokenizer import printable
 from lokal.settings import Settings
 
+_BLANK_ENDS = re.compile(r"\A(?:[ \t]*\n)+|\s+\Z")  # rich is not sparing with empty lines
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -47,9 +48,10 @@ class Plain:
 class Drawn:
     """Markdown on a terminal, block by block; drawn by rich."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, sink: Sink, settings: Settings) -> None:
         from rich.console import Console
 
+        self._sink = sink
         self._console = Console(file=sys.stdout, no_color=settings.no_color, highlight=False)
         self._blocks = Blocks()
         self._drawn = False
@@ -62,18 +64,20 @@ class Drawn:
     def end(self) -> None:
         self._draw(self._blocks.flush())
         if not self._drawn:
-            self._console.print()
+            self._sink.end()
         self.begun = self._drawn = False
 
     def _draw(self, blocks: list[str]) -> None:
         from rich.markdown import Markdown
 
         for block in blocks:
-            if self._drawn:
-                self._console.print()
-            # A link that shows its address can be copied from any terminal.
-            self._console.print(Markdown(block, hyperlinks=False))
-            self._drawn = True
+            with self._console.capture() as drawn:
+                # A link that shows its address can be copied from any terminal.
+                self._console.print(Markdown(block, hyperlinks=False))
+            if text := _BLANK_ENDS.sub("", drawn.get()):
+                gap = "\n" if self._drawn else ""
+                self._sink.line(f"{gap}{text}\n".encode())
+                self._drawn = True
 
 
 class Thoughts:
