@@ -136,10 +136,13 @@ class FakeSession(Session):
         self.said, self.broken, self.n_ctx = list(answers), set[str](), n_ctx
         self.models: list[FakeModel] = []
         self.shown = FakeView()
+        surroundings = Settings(
+            home / "config", home / "state", no_color=options.pop("no_color", False)
+        )
         given = {"system": None, "sampling": {}, "seed": None, **options}
         super().__init__(
             ChatOptions(model="fake", load=LoadOptions(), **given),
-            Settings(home / "config", home / "state"),
+            surroundings,
             self._fake,  # type: ignore[arg-type]
             FakeWeights(),  # type: ignore[arg-type]
             self.shown,

@@ -65,7 +65,7 @@ class Person:
             preexec_fn=_own_the_terminal,
         )
         # Random weights write what is no text.
-        self._screen = fdspawn(master, timeout=20, encoding="utf-8", codec_errors="replace")
+        self._screen = fdspawn(master, timeout=TIMEOUT, encoding="utf-8", codec_errors="replace")
         self._screen.delaybeforesend = None
 
     def __enter__(self) -> Person:

@@ -114,6 +114,24 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(llm: Llm, endless: Path, tmp_path:
         assert person.leave() == 0
 
 
+def test_ctrl_c_pressed_again_and_again(llm: Llm, endless: Path, tmp_path: Path) -> None:
+    """By an impatient person; it stops the answer and nothing else."""
+    with Person(llm, "chat", endless, *ENDLESS) as person:
+        person.prompted()
+        for _ in range(5):
+            person.send("hello")
+            person.until_match("[^\x1b]{40}")
+            for _ in range(4):
+                person.press(CTRL_C)
+            person.press("/set seed 54321\r")
+            person.until("seed 54321\r\n")
+            person.prompted()
+        roles = [message["role"] for message in saved(person, tmp_path / "talk.json")]
+        assert roles == ["user", "assistant"] * 5
+        person.press(CTRL_D)
+        assert person.leave() == 0
+
+
 def test_ctrl_c_in_a_long_prompt_takes_the_message_back(
     llm: Llm, slow: Path, tmp_path: Path
 ) -> None:
@@ -288,13 +306,15 @@ def test_notes_to_a_file(llm: Llm, tmp_path: Path) -> None:
     assert "\x1b" not in path.read_text()
 
 
-def test_markdown_is_drawn(llm: Llm, tmp_path: Path) -> None:
-    """Emphasis and not asterisks, on a terminal."""
-    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
-    path = ggufs.write(tmp_path / "plain.gguf", template=template)
-    with Person(llm, "chat", path, "--markdown", "-n", "20") as person:
+def test_markdown_is_drawn(llm: Llm) -> None:
+    """A list as one; what is kept is what the model wrote."""
+    with Person(llm, "chat", "tiny", "--temp", "0") as person:
         person.prompted()
-        assert person.say("hello")
+        assert person.say("List three animals").startswith("1. ")
+    with Person(llm, "chat", "tiny", "--temp", "0", "--markdown") as person:
+        person.prompted()
+        assert person.say("List three animals").startswith(" 1 ")
+        assert "1. " in person.say("/tokens")
 
 
 def test_completion(llm: Llm, tmp_path: Path) -> None:

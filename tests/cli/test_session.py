@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from hypothesis import strategies as st
 
 from lokal.cli.markdown import Blocks
 from lokal.cli.message import unfinished, unquoted
+from lokal.cli.output import Sink
+from lokal.cli.transcripts import read
+from lokal.cli.views import Drawn
 from lokal.errors import ContextError, RefusedError, UsageError
+from lokal.settings import Settings
 
 Capture = pytest.CaptureFixture[str]
 
@@ -148,14 +153,8 @@ def test_without_a_terminal_only_continue_keeps(tmp_path: Path, resume: bool, ke
         assert json.loads(path.read_text())["messages"] == session.dialogue.messages
         assert [p.name for p in path.parent.iterdir()] == [path.name]
         again = FakeSession(tmp_path, system="Be kind.")
-        assert again.resume().model == "fake"
+        again.resume(read(path))
         assert again.contents == ["Be kind.", "first", "Hello!"]
-
-
-def test_nothing_to_continue(tmp_path: Path) -> None:
-    """Said, with what to do."""
-    with pytest.raises(UsageError, match="no conversation to continue"):
-        FakeSession(tmp_path).resume()
 
 
 def test_a_state_directory_that_cannot_be_is_said_once(tmp_path: Path, capsys: Capture) -> None:
@@ -193,6 +192,38 @@ def test_what_stands_between_triple_quotes_is_the_message(text: str) -> None:
     assert unquoted(f'"""\n{text}\n"""') == unquoted(f'"""{text}"""') == text
 
 
+class Screen(io.StringIO):
+    """Standard error, where it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("terminal", "options", "shown"),
+    [
+        (True, {}, "\x1b[2mI think[2J\x1b[0m\n\n"),
+        (True, {"no_color": True}, "I think[2J\n\n"),
+        (True, {"quiet": True}, ""),
+        (False, {}, ""),
+    ],
+)
+def test_reasoning_is_for_people(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+    options: dict[str, bool],
+    shown: str,
+) -> None:
+    """Dim, aside, without the model's own escape codes, and on a terminal only."""
+    screen = Screen() if terminal else io.StringIO()
+    monkeypatch.setattr("sys.stderr", screen)
+    session = FakeSession(tmp_path, ["I think\x1b[2J</think>One."], **options)
+    session.ask("first")
+    assert screen.getvalue() == shown
+    assert session.shown.answers == ["One."]
+
+
 MARKDOWN = st.lists(
     st.sampled_from(["text", "", "- item", "  more", "```", "```py", "````", "~~~", "# head"])
 )
@@ -210,6 +241,24 @@ def test_blocks_are_the_text_whatever_the_pieces(text: str, size: int) -> None:
     assert found == whole.push(text) + whole.flush()
     lines = [line for block in found for line in block.split("\n") if line.strip()]
     assert lines == [line for line in text.split("\n") if line.strip()]
+
+
+def test_markdown_is_drawn_as_it_comes(tmp_path: Path) -> None:
+    """Block by block, code as it is, one newline at the end."""
+    out = io.BytesIO()
+    view = Drawn(Sink(out, "out"), Settings(tmp_path, tmp_path))
+    view.write("# Head\n\n**bold** [link](http://a.b)\n\n```\nx  *y*\n")
+    assert "bold link (http://a.b)" in out.getvalue().decode()
+    assert "**" not in out.getvalue().decode()
+    view.write("\nz\n```\n\n\n")
+    view.end()
+    lines = [line.strip() for line in out.getvalue().decode().splitlines()]
+    assert "x  *y*" in lines
+    assert lines[-1] == "z" or lines[-1] == ""
+    assert out.getvalue().endswith(b"\n")
+    out.truncate(0)
+    view.end()
+    assert out.getvalue().strip(b"\0") == b"\n"
 
 
 def test_blocks_come_when_they_are_complete() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lokal.cli import slash
 from lokal.cli.message import unfinished
@@ -16,25 +18,32 @@ from lokal.cli.terminal import held
 from lokal.cli.transcripts import PRIVATE
 from lokal.errors import LokalError
 
+if TYPE_CHECKING:
+    from lokal.cli.keyboard import Keyboard
+
 
 def at_terminal(session: Session) -> int:
-    """Converse with a person until they leave; returns the exit code."""
+    """Converse with a person until they leave (Ctrl-D, /bye); returns the exit code."""
     from lokal.cli.keyboard import Keyboard
 
     session.options.say(_banner(session))
     keyboard = Keyboard(_history(session))
-    with held():
+    with held(), contextlib.suppress(EOFError):
         while True:
-            try:
-                text = keyboard.read()
-                slash.take(session, text)
-            except EOFError:
-                return 0
-            except KeyboardInterrupt:
-                if keyboard.was_idle:
-                    note("Ctrl-D or /bye leaves")
-            except LokalError as error:
-                session.tell(error)
+            # Some press Ctrl-C more than once; then it comes while the first one is told.
+            with contextlib.suppress(KeyboardInterrupt):
+                _turn(session, keyboard)
+    return 0
+
+
+def _turn(session: Session, keyboard: Keyboard) -> None:
+    try:
+        slash.take(session, keyboard.read())
+    except KeyboardInterrupt:
+        if keyboard.was_idle:
+            note("Ctrl-D or /bye leaves")
+    except LokalError as error:
+        session.tell(error)
 
 
 def from_pipe(session: Session) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -157,24 +158,19 @@ class Session:
         try:
             self.model = self._load(weights)
         except BaseException:
-            self.model = self._load(old)
+            with _on_ctrl_c(signal.SIG_IGN):
+                self.model = self._load(old)
             raise
 
-    def resume(self) -> Transcript:
-        """Go on where the last conversation ended; a system text of this call's goes over its own.
-
-        Raises:
-            UsageError: there is none.
-        """
-        path = last_path(self.surroundings.state_dir)
-        if not path.exists():
-            raise UsageError(
-                "there is no conversation to continue", hint="leave out --continue to begin one"
-            )
-        found = read(path)
-        self.dialogue = found.dialogue
+    def resume(self, last: Transcript) -> None:
+        """Go on where a conversation ended; a system text of this call's goes over its own."""
+        self.dialogue = last.dialogue
         self.dialogue.system = self.options.system or self.dialogue.system
-        return found
+        n, before, now = len(self.dialogue.turns), last.model, self.model.weights.name
+        turns = "1 turn" if n == 1 else f"{n} turns"
+        who = f" with {before}" if before else ""
+        changed = f"; now it is {now} that answers" if before not in (None, now) else ""
+        self.options.say(f"note: going on with the last conversation, {turns}{who}{changed}")
 
     def tokens(self, messages: Sequence[Message]) -> int:
         """How many the prompt has that these messages make.
@@ -196,14 +192,14 @@ class Session:
     def _answer(self) -> None:
         request = self._request()
         self.seed += 1
-        answer, interrupted = self._stream(request)
-        if answer.text or not interrupted:
-            self.dialogue.answer(answer.text, answer.reasoning)
-            self._remember()
-            self._report(request.params, answer)
-            if self.at_terminal:
-                self.options.say("")
-        if interrupted:
+        self._interrupt.requested = False
+        with _on_ctrl_c(lambda *_: self._interrupt.request()):
+            answer, interrupted = self._stream(request)
+            if answer.text or not interrupted:
+                self.dialogue.answer(answer.text, answer.reasoning)
+                self._remember()
+                self._report(request.params, answer)
+        if interrupted or self._interrupt.requested:
             raise KeyboardInterrupt
         if answer.error:
             raise answer.error
@@ -238,12 +234,9 @@ class Session:
         """Write the answer as it comes; also whether Ctrl-C ended it."""
         events: list[Event] = []
         thoughts = Thoughts(self.surroundings, quiet=self.options.quiet)
-        interrupted = self._interrupt.requested = False  # one may have come too late for the last
+        interrupted = False
         try:
-            with (
-                self._interrupt.listening(),
-                contextlib.closing(self.model.events(request)) as stream,  # type: ignore[type-var]
-            ):
+            with contextlib.closing(self.model.events(request)) as stream:  # type: ignore[type-var]
                 for event in stream:
                     events.append(event)
                     if isinstance(event, FinishEvent):
@@ -253,16 +246,16 @@ class Session:
                     elif event.text:
                         thoughts.end()
                         self._view.write(event.text)
-        except KeyboardInterrupt:
-            if not (events and isinstance(events[-1], FinishEvent)):
-                raise  # a second Ctrl-C, in the middle of our own work
+        except KeyboardInterrupt:  # after the final event, however often the key was pressed
             interrupted = True
         finally:
             thoughts.end()
-            # Who stopped it before the first word waits for no line.
-            if self._view.begun or not interrupted:
+            if self._view.begun:
                 self._view.end()
-        return completion(request, events), interrupted
+        answer = completion(request, events)
+        if not (answer.text or interrupted):
+            self._view.end()  # an answer without a word has its line too
+        return answer, interrupted
 
     def _remember(self) -> None:
         if not self._remembers:
@@ -291,6 +284,8 @@ class Session:
                 f" · generated {usage.completion_tokens} tokens"
                 f" ({after_first / max(timings.generate, 1e-9):.1f}/s)"
             )
+        if self.at_terminal:
+            self.options.say("")
 
 
 def execute(options: ChatOptions) -> int:
@@ -304,6 +299,7 @@ def execute(options: ChatOptions) -> int:
         check_seed(options.seed)
     check_text(options.system or "", "the system message")
     surroundings = settings.load(offline=options.offline)
+    last = _last(surroundings) if options.resume else None
     source = find(options.model, surroundings)
     weights = fetched(source, surroundings, ctx=options.load.ctx, quiet=options.quiet)
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
@@ -313,11 +309,20 @@ def execute(options: ChatOptions) -> int:
         view = _view(options, surroundings, sink)
         session = Session(options, surroundings, load, weights, view, interrupt)
         with contextlib.closing(session):
-            if options.resume:
-                _tell_resumed(session)
+            if last:
+                session.resume(last)
             gc.freeze()  # what a start left behind stays, so that no collection scans it
             gc.enable()
             return at_terminal(session) if session.at_terminal else from_pipe(session)
+
+
+def _last(surroundings: Settings) -> Transcript:
+    path = last_path(surroundings.state_dir)
+    if not path.exists():
+        raise UsageError(
+            "there is no conversation to continue", hint="leave out --continue to begin one"
+        )
+    return read(path)
 
 
 def _load(options: ChatOptions, interrupt: Interrupt, weights: Weights) -> Model:
@@ -339,10 +344,11 @@ def _view(options: ChatOptions, surroundings: Settings, sink: Sink) -> View:
     return Plain(sink)
 
 
-def _tell_resumed(session: Session) -> None:
-    found = session.resume()
-    n, before, now = len(found.dialogue.turns), found.model, session.model.weights.name
-    turns = "1 turn" if n == 1 else f"{n} turns"
-    who = f" with {before}" if before else ""
-    changed = f"; now it is {now} that answers" if before not in (None, now) else ""
-    session.options.say(f"note: going on with the last conversation, {turns}{who}{changed}")
+@contextlib.contextmanager
+def _on_ctrl_c(handler: Any) -> Iterator[None]:
+    """Another handler for a while; none may raise in the middle of an engine that is to go on."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
