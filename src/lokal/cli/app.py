@@ -19,10 +19,9 @@ llm runs open-weight language models on this machine.
 
   llm run tiny "Tell me a story about a fox"     the built-in model, no download
   git diff | llm run mistral "Review: {}"        a pipe; weights are fetched once
-  llm chat mistral                               a conversation
   llm models                                     what there is to choose from
 
-llm --help lists every verb, llm run --help every option.
+llm chat MODEL is a conversation; llm --help lists every verb, llm run --help every option.
 """
 
 # What belongs to a single call, so that neither the environment nor config.toml sets it.

@@ -30,7 +30,8 @@ def chat(
     debug: opt.Debug = False,
 ) -> int:
     """Converse with a model at the terminal; /help lists commands."""
-    from lokal.cli.session import ChatOptions, execute
+    from lokal.cli.converse import execute
+    from lokal.cli.session import ChatOptions
     from lokal.loading import LoadOptions
 
     sampling = opt.chosen(

@@ -1,27 +1,22 @@
-"""A conversation under way: what `llm chat` does once the command line is understood."""
+"""A conversation under way: a model, what was said, and what is in force for the next turn."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
-from lokal import settings
 from lokal.cli.fetch import fetched
-from lokal.cli.output import Sink, note, open_sink, show_error
-from lokal.cli.prompt_input import check_text
+from lokal.cli.output import note, show_error
 from lokal.cli.terminal import someone_there
-from lokal.cli.transcripts import Transcript, last_path, read, remember
-from lokal.cli.views import Drawn, Plain, Thoughts, View
+from lokal.cli.transcripts import Transcript, remember
+from lokal.cli.views import Thoughts, View
 from lokal.completion import Completion, completion
 from lokal.dialogue import Dialogue
 from lokal.engine.chat import Message
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import native_log
 from lokal.engine.prompt import PromptOptions
 from lokal.engine.request import (
     MAX_SEED,
@@ -30,7 +25,6 @@ from lokal.engine.request import (
     FinishReason,
     Request,
     SamplingParams,
-    check_seed,
 )
 from lokal.errors import ContextError, LokalError, UsageError
 from lokal.loading import LoadOptions
@@ -286,62 +280,6 @@ class Session:
             )
         if self.at_terminal:
             self.options.say("")
-
-
-def execute(options: ChatOptions) -> int:
-    """Load, converse; returns the exit code."""
-    from lokal.cli.repl import at_terminal, from_pipe
-
-    # What the user got wrong is said before anything is fetched or loaded.
-    SamplingParams(**options.sampling)
-    options.load.check()
-    if options.seed is not None:
-        check_seed(options.seed)
-    check_text(options.system or "", "the system message")
-    surroundings = settings.load(offline=options.offline)
-    last = _last(surroundings) if options.resume else None
-    source = find(options.model, surroundings)
-    weights = fetched(source, surroundings, ctx=options.load.ctx, quiet=options.quiet)
-    log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
-    interrupt = Interrupt()
-    load = partial(_load, options, interrupt)
-    with log, open_sink(None) as sink:
-        view = _view(options, surroundings, sink)
-        session = Session(options, surroundings, load, weights, view, interrupt)
-        with contextlib.closing(session):
-            if last:
-                session.resume(last)
-            gc.freeze()  # what a start left behind stays, so that no collection scans it
-            gc.enable()
-            return at_terminal(session) if session.at_terminal else from_pipe(session)
-
-
-def _last(surroundings: Settings) -> Transcript:
-    path = last_path(surroundings.state_dir)
-    if not path.exists():
-        raise UsageError(
-            "there is no conversation to continue", hint="leave out --continue to begin one"
-        )
-    return read(path)
-
-
-def _load(options: ChatOptions, interrupt: Interrupt, weights: Weights) -> Model:
-    model = Model(weights, options.load._replace(keep=True), interrupt)
-    if model.context.note:
-        options.say(f"note: {model.context.note}")
-    if weights.template is None:
-        options.say(f"note: {weights.name} has no chat template, it completes the text as it is")
-    return model
-
-
-def _view(options: ChatOptions, surroundings: Settings, sink: Sink) -> View:
-    import sys
-
-    if options.markdown and sys.stdout.isatty():
-        return Drawn(sink, surroundings)
-    if options.markdown:
-        options.say("note: --markdown draws on a terminal only; the answers stay as they are")
-    return Plain(sink)
 
 
 @contextlib.contextmanager
