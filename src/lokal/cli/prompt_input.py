@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from lokal.errors import UsageError
@@ -32,7 +31,7 @@ class PromptSource(NamedTuple):
         argument = self.argument
         if argument is not None:
             check_text(argument, "the prompt")
-        files = [read_file(expand(name), "the file given with -f") for name in self.files]
+        files = [read_text(name, "-f") for name in self.files]
         piped = _read_stdin(say) if self.stdin and _is_input(argument) else None
         if argument == "-":
             argument = None
@@ -62,17 +61,20 @@ def check_text(argument: str, name: str) -> None:
         ) from None
 
 
-def read_file(path: Path, which: str) -> str:
-    """The text of a file, as a prompt has it; `which` says to the user where they named it.
+def read_text(name: str, option: str) -> str:
+    """The text of a file that an option names, without the newline at its end.
 
     Raises:
-        UsageError: it cannot be read, is too large, or is not UTF-8.
+        UsageError: it cannot be read, is too large, or not UTF-8.
     """
+    path = expand(name)
     try:
         with path.open("rb") as file:
             return _decode(file.read(MAX_BYTES + 1), str(path))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint=f"check {which}") from None
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", hint=f"check the file given with {option}"
+        ) from None
 
 
 def _read_stdin(say: Callable[[str], object]) -> str:

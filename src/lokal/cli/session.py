@@ -165,6 +165,12 @@ class Session:
         who = f" with {before}" if before else ""
         changed = f"; now it is {now} that answers" if before not in (None, now) else ""
         self.options.say(f"note: going on with the last conversation, {turns}{who}{changed}")
+        self.tell_waiting()
+
+    def tell_waiting(self) -> None:
+        """Say so if a conversation from a file ends with a question."""
+        if self.dialogue.waiting:
+            self.options.say("note: the last message has no answer; /regen asks for one")
 
     def tokens(self, messages: Sequence[Message]) -> int:
         """How many the prompt has that these messages make.

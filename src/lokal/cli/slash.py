@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lokal.cli import transcripts
 from lokal.cli.message import unquoted
 from lokal.cli.output import note, visible
-from lokal.cli.prompt_input import read_file
+from lokal.cli.prompt_input import read_text
 from lokal.cli.session import Session
 from lokal.cli.slash_set import KINDS, set_option
 from lokal.dialogue import text_of
@@ -81,7 +81,7 @@ def _system(session: Session, argument: str) -> None:
     if argument in ('""', "''"):
         session.dialogue.system = None
     elif argument.startswith("@"):
-        session.dialogue.system = read_file(_path(argument[1:]), "the file after @")
+        session.dialogue.system = read_text(str(_path(argument[1:])), "/system")
     elif argument:
         session.dialogue.system = argument
     note(session.dialogue.system or "there is no system text")
@@ -114,8 +114,7 @@ def _load(session: Session, argument: str) -> None:
     session.dialogue = found.dialogue
     session.attached.clear()
     note(f"loaded {_size(session)}" + (f", with {found.model}" if found.model else ""))
-    if session.dialogue.waiting:
-        note("the last message has no answer; /regen asks for one")
+    session.tell_waiting()
 
 
 def _regen(session: Session, _argument: str) -> None:
@@ -133,7 +132,7 @@ def _undo(session: Session, _argument: str) -> None:
 
 def _read(session: Session, argument: str) -> None:
     name, question = _file_and_question(argument)
-    text = read_file(_path(name), "the file after /read")
+    text = read_text(str(_path(name)), "/read")
     if not text:
         raise UsageError(f"{name} is empty", hint="choose another file")
     session.attached.append(text)
