@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
-PASTE_AS_KEYS = b"\x1b[?2004l"  # what every program expects that does not know of pastes
+# Pastes come as keys and text looks plain, as every program expects that knows of neither.
+USUAL = b"\x1b[?2004l\x1b[0m"
 
 
 def someone_there() -> bool:
@@ -44,7 +45,7 @@ def held() -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> None:
         restore()
         with contextlib.suppress(OSError):
-            os.write(descriptor, PASTE_AS_KEYS + b"\r\n")
+            os.write(descriptor, USUAL + b"\r\n")
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
