@@ -232,12 +232,14 @@ def test_a_bug_leaves_the_terminal_as_it_was(llm: Llm, tmp_path: Path) -> None:
 
 
 def test_what_was_typed_comes_back_in_the_next_session(llm: Llm) -> None:
-    """The Up key goes through it; the file is nobody else's."""
+    """The Up key goes through it, but for whole books; the file is nobody else's."""
     with Person(llm, "chat", "tiny", "-n", "2") as person:
         person.prompted()
         person.say("/set seed 54321")
+        person.say(pasted("a book " * 2000))
         person.press(CTRL_D)
         assert person.leave() == 0
+    assert b"a book" not in (llm.home / "state" / "chat_history").read_bytes()
     for path in (llm.home / "state").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with Person(llm, "chat", "tiny") as person:

@@ -19,6 +19,7 @@ from lokal.cli.message import unfinished
 from lokal.cli.slash import COMMANDS, arguments
 
 PROMPT, CONTINUED = ">>> ", "... "
+LONGEST = 10_000  # characters of what is remembered; a book that was pasted once is not typed again
 
 
 class Keyboard:
@@ -27,7 +28,7 @@ class Keyboard:
     def __init__(self, history: Path | None) -> None:
         self.was_idle = False
         """Whether the last message was left with nothing typed."""
-        kept: History = FileHistory(str(history)) if history else InMemoryHistory()
+        kept: History = _Typed(str(history)) if history else InMemoryHistory()
         # Where answers go to a file, the prompt still has its place.
         output = create_output(sys.stderr if sys.stderr and sys.stderr.isatty() else sys.stdout)
         if isinstance(output, Vt100_Output):
@@ -61,6 +62,12 @@ class Keyboard:
     def _in_command(self) -> bool:
         text = self._session.default_buffer.text
         return text.startswith("/") and not text.startswith("//")
+
+
+class _Typed(FileHistory):
+    def store_string(self, string: str) -> None:
+        if len(string) <= LONGEST:
+            super().store_string(string)
 
 
 def _bindings() -> KeyBindings:
