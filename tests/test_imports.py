@@ -19,7 +19,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # lokal/__init__.py.
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
-    | {"loading", "batch", "result", "completion", "conversation", "side_by_side"}
+    | {"loading", "batch", "result", "completion", "conversation", "dialogue", "side_by_side"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "completion", "loading", "weights", "engine", "settings"},
@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "completion": {"engine", "errors"},
     "conversation": {"engine", "errors"},
     "loading": {"weights", "engine", "hardware", "gguf", "checksum", "settings", "errors"},
+    "dialogue": {"conversation", "engine", "errors"},
     "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}
     | {"preflight"},
     "preflight": {"engine", "hub", "gguf", "hardware", "catalog", "errors"},
@@ -55,6 +56,7 @@ MAY_IMPORT = {
 OWNERS = {
     "typer": "cli/",
     "rich": "cli/",
+    "prompt_toolkit": "cli/keyboard.py",
     "huggingface_hub": "hub/",
     "httpx2": "hub/",
     "filelock": "hub/locks.py",
@@ -160,7 +162,11 @@ def loaded_by(code: str) -> set[str]:
     """Names of the packages that a fresh Python has loaded after running a piece of code."""
     show = "import sys; print(*{m.split('.')[0] for m in sys.modules})"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{code}\n{show}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return set(done.stdout.split())
 
@@ -191,5 +197,13 @@ with lokal.load({str(llama)!r}, ctx=64, threads=1) as model:
         "rich",
         "typer",
         "asyncio",
+        "prompt_toolkit",
     }
     assert loaded_by(code).isdisjoint(heavy)
+
+
+@pytest.mark.parametrize("arguments", [["run", "tiny", "hi", "-n", "1"], ["chat", "tiny"]])
+def test_only_a_conversation_at_a_terminal_loads_the_line_editor(arguments: list[str]) -> None:
+    """It takes as long as everything else together."""
+    code = f"from lokal.cli.outcome import exit_code\nassert exit_code({arguments!r}) == 0"
+    assert loaded_by(code).isdisjoint({"prompt_toolkit", "rich", "asyncio"})

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 
-DIM, PLAIN = "\x1b[2m", "\x1b[0m"
+from lokal.engine.detokenizer import printable
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Aside:
@@ -16,24 +19,24 @@ class Aside:
 
     def __init__(self, *, shown: bool = True, color: bool = True) -> None:
         self._shown = shown and sys.stderr is not None and sys.stderr.isatty()
-        self._before, self._after = (DIM, PLAIN) if color else ("", "")
-        self._open = False
+        # Around each piece, so that no terminal stays dim whatever happens in between.
+        self._dim, self._bright = ("\x1b[2m", "\x1b[0m") if color else ("", "")
+        self._last = ""
 
     def write(self, text: str) -> None:
         """Show a piece of reasoning."""
-        if not self._open:
-            text, self._open = self._before + text, True
-        self._put(text)
+        if text:
+            self._last = text
+            self._put(f"{self._dim}{_CONTROLS.sub('', printable(text))}{self._bright}")
 
     def end(self) -> None:
-        """The reasoning is over, if there was any: back to the terminal's own look."""
-        if self._open:
-            self._open = False
-            self._put(f"{self._after}\n\n")
+        """The reasoning is over, if there was any; an empty line follows it."""
+        if self._last:
+            self._put("\n" if self._last.endswith("\n") else "\n\n")
+        self._last = ""
 
     def _put(self, text: str) -> None:
-        if not self._shown:
-            return
-        with contextlib.suppress(OSError, ValueError):  # a terminal that is gone is no failure
-            sys.stderr.buffer.write(text.encode("utf-8", "surrogateescape"))
-            sys.stderr.flush()
+        if self._shown:
+            with contextlib.suppress(OSError, ValueError):  # a terminal that is gone is no failure
+                sys.stderr.write(text)
+                sys.stderr.flush()

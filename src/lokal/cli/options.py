@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 
-def _complete_model(incomplete: str) -> list[str]:
+def complete_model(incomplete: str) -> list[str]:
+    """Names of the registry that begin so."""
     from lokal import settings
     from lokal.catalog.registry import Registry
     from lokal.errors import LokalError
@@ -68,7 +69,7 @@ ModelName = Annotated[
     str,
     typer.Argument(
         help="A name (`llm models` lists them), OWNER/REPO[:QUANT], or a .gguf file.",
-        autocompletion=_complete_model,
+        autocompletion=complete_model,
         show_default=False,
     ),
 ]
@@ -95,7 +96,7 @@ ModelNames = Annotated[
     typer.Argument(
         metavar="MODEL...",
         help="Names (`llm models` lists them), OWNER/REPO[:QUANT], or .gguf files.",
-        autocompletion=_complete_model,
+        autocompletion=complete_model,
         show_default=False,
     ),
 ]
@@ -185,6 +186,15 @@ Completions = Annotated[
 FailOnLength = Annotated[
     bool, _switch("--fail-on-length", help="Exit 10 if the token limit cut the answer.")
 ]
+
+Continue = Annotated[bool, _flag("--continue", help="Go on with the last conversation.")]
+Shift = Annotated[
+    bool, _switch("--shift", help="Drop the oldest turns when the context is full [on].")
+]
+History = Annotated[
+    bool, _switch("--history", help="Remember what was typed and the last conversation [on].")
+]
+Markdown = Annotated[bool, _switch("--markdown", help="Draw answers as Markdown at a terminal.")]
 
 Parallel = Annotated[
     str,

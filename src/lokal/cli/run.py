@@ -56,14 +56,46 @@ def run(
     verbose: opt.Verbose = 0,
     dry_run: opt.DryRun = False,
     offline: opt.Offline = False,
-    debug: opt.Debug = False,  # noqa: ARG001 - looked up by main
+    debug: opt.Debug = False,
 ) -> int:
-    """Answer one prompt; the answer streams to standard output."""
+    """Answer one prompt, or converse where there is none and a terminal; the answer streams."""
     from lokal.cli import asking
     from lokal.cli.answer import RunOptions, execute
     from lokal.cli.grammar_options import asked_grammar
     from lokal.cli.prompt_input import PromptSource
+    from lokal.cli.terminal import someone_there
 
+    more = (file, messages, schema, form, regex, grammar, raw, output, json, dry_run, logprobs)
+    if prompt is None and stdin and not any(more) and completions == 1 and someone_there():
+        from lokal.cli.chat import chat
+
+        return chat(
+            model,
+            system=system,
+            system_file=system_file,
+            max_tokens=max_tokens,
+            ctx=ctx,
+            temp=temp,
+            top_p=top_p,
+            top_k=top_k,
+            min_p=min_p,
+            repeat_penalty=repeat_penalty,
+            seed=seed,
+            stop=stop,
+            ignore_eos=ignore_eos,
+            logit_bias=logit_bias,
+            chat_template=chat_template,
+            template_kwargs=template_kwargs,
+            think=think,
+            reasoning_budget=reasoning_budget,
+            threads=threads,
+            gpu_layers=gpu_layers,
+            lora=lora,
+            quiet=quiet,
+            verbose=verbose,
+            offline=offline,
+            debug=debug,
+        )
     sampling = opt.chosen(
         temperature=temp,
         top_p=top_p,
