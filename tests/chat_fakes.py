@@ -90,6 +90,12 @@ class FakeModel:
     def logit_bias(self, pairs: tuple[tuple[str, float], ...]) -> tuple[tuple[int, float], ...]:
         return tuple((int(token), bias) for token, bias in pairs)
 
+    def n_tokens(self, prompt: Prompt) -> int:
+        return len(prompt.tokens)
+
+    def n_cached(self, prompt: Prompt) -> int:
+        return prompt.text.count("assistant:  ")
+
     def request(self, prompt: Prompt, params: SamplingParams, seed: int) -> Request:
         return Request(prompt.tokens, params, seed, prompt.text)
 

@@ -65,6 +65,11 @@ class LoadOptions(NamedTuple):
             raise UsageError(f"--gpu-layers {text}", hint="give auto, all, or a number from 0 on")
         return int(text)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether layers go to a GPU, if there is one that this build can use."""
+        return str(self.gpu_layers) != "0" and gpu_bytes() > 0
+
     def n_parallel(self) -> int:
         """How many sequences run side by side.
 
@@ -73,7 +78,7 @@ class LoadOptions(NamedTuple):
         """
         text = str(self.parallel)
         if text == "auto":
-            return AUTO_ON_GPU if self.gpu_layers != "0" and gpu_bytes() else AUTO_ON_CPU
+            return AUTO_ON_GPU if self.on_gpu else AUTO_ON_CPU
         if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_PARALLEL:
             raise UsageError(
                 f"--parallel {text}", hint=f"give auto, or a number from 1 to {MAX_PARALLEL}"
@@ -92,22 +97,22 @@ class LoadOptions(NamedTuple):
         return self.threads
 
 
-def choose_shape(
-    weights: Weights, n_ctx: int, n_parallel: int, *, shares: bool, keep: bool = False
-) -> Shape:
+def choose_shape(weights: Weights, options: LoadOptions, n_ctx: int, *, shares: bool) -> Shape:
     """How many sequences of `n_ctx` tokens run side by side, and in what room.
 
     Each in a cache of its own where contexts are small. Else all in one, with room for `TYPICAL`
     tokens each, as sequences seldom fill their context; for one whole context at least, so that
     each would fit alone. `shares` says whether this kind of model can share prefixes.
 
-    A single sequence is computed as if it were the only one ever, unless `keep` says that it goes
-    on where the one before it ended.
+    A single sequence is computed as if it were the only one ever, unless the options say to `keep`
+    what the one before it left.
     """
+    n_parallel = options.n_parallel()
     if n_parallel == 1:
         # A CPU computes a turn of some tokens faster without flash attention, which takes them one
         # by one; but then the scores of all pairs of tokens need room.
-        flash = not keep or n_ctx > SMALL_CONTEXT
+        keep = options.keep
+        flash = not keep or n_ctx > SMALL_CONTEXT or options.on_gpu
         return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH, shares and keep, streams=True, flash=flash)
     most = sizing.most_cells(weights.header, n_parallel, available_bytes())
     n_cells = n_parallel * sizing.padded(n_ctx)

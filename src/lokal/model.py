@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from lokal.completion import Completion, completion
 from lokal.engine.chat import Message
@@ -13,7 +13,9 @@ from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel
-from lokal.engine.request import Event, FinishEvent, Request
+from lokal.engine.prefix import common
+from lokal.engine.prompt import Prompt, PromptFormat, PromptOptions
+from lokal.engine.request import Event, FinishEvent, Request, SamplingParams
 from lokal.engine.scheduler import Scheduler
 from lokal.errors import UsageError
 from lokal.loading import (
@@ -23,9 +25,12 @@ from lokal.loading import (
     choose_context,
     choose_shape,
 )
-from lokal.requests import Asked, Requests
+from lokal.requests import PLAIN, Asked, Requests
 from lokal.side_by_side import Take, answers, in_order
 from lokal.weights import Weights
+
+if TYPE_CHECKING:
+    from lokal.engine.constraint import Grammar
 
 
 class Model:
@@ -65,9 +70,7 @@ class Model:
         )
         try:
             shares = self._native.shares_prefixes
-            shape = choose_shape(
-                weights, self.context.n_ctx, n_parallel, shares=shares, keep=options.keep
-            )
+            shape = choose_shape(weights, options, self.context.n_ctx, shares=shares)
             self._context = LlamaContext(self._native, interrupt, shape, n_threads=n_threads)
         except BaseException:
             self._native.close()
@@ -75,12 +78,8 @@ class Model:
         self.shape = self._context.shape
         scheduler = Scheduler(self._native.vocabulary, self.shape)
         self._engine = Engine(self._context, scheduler)
-        self._requests = Requests(weights, self._native, scheduler, keep=options.keep)
-        # For callers that run requests themselves, with `events` or `answers`.
-        self.sampling = self._requests.sampling
-        self.logit_bias = self._requests.logit_bias
-        self.format = self._requests.format
-        self.request = self._requests.request
+        keep = options.keep and n_parallel == 1
+        self._requests = Requests(weights, self._native, scheduler, keep=keep)
         self.load_seconds = time.perf_counter() - start
 
     def close(self) -> None:
@@ -181,6 +180,52 @@ class Model:
     def check_interrupt(self) -> None:
         """Raises: KeyboardInterrupt: Ctrl-C came while `listening`, and nobody has noticed yet."""
         self._interrupt.check()
+
+    def sampling(self, **changes: Any) -> SamplingParams:
+        """The model's recommended sampling with some fields changed.
+
+        Raises:
+            UsageError: a value out of range.
+        """
+        return self._requests.sampling(**changes)
+
+    def logit_bias(self, pairs: Iterable[tuple[str, float]]) -> tuple[tuple[int, float], ...]:
+        """What `logit_bias` takes, of tokens that are named by number or by their exact text.
+
+        Raises:
+            UsageError: a text that is not one token of this model; says how it is cut.
+        """
+        return self._requests.logit_bias(pairs)
+
+    def format(self, options: PromptOptions = PLAIN) -> PromptFormat:
+        """How to turn messages into tokens for this model.
+
+        Raises:
+            UsageError: its reasoning cannot be switched on or off.
+        """
+        return self._requests.format(options)
+
+    def n_tokens(self, prompt: Prompt) -> int:
+        """How many tokens a request for this prompt would have."""
+        return len(self._requests.tokens(prompt))
+
+    def n_cached(self, prompt: Prompt) -> int:
+        """How many of its tokens the KV cache holds, where it is kept."""
+        return common(self._requests.tokens(prompt), tuple(self._engine.scheduler.held()))
+
+    def request(
+        self,
+        prompt: Prompt,
+        params: SamplingParams,
+        seed: int | None = None,
+        grammar: Grammar | None = None,
+    ) -> Request:
+        """What to ask with `events` or `answers`; without a seed one is drawn.
+
+        Raises:
+            ContextError, UsageError, ConstraintError: as from `stream`.
+        """
+        return self._requests.request(prompt, params, seed, grammar)
 
     def events(self, request: Request) -> Iterator[Event]:
         """Run a request; the events of the engine, for callers that count and render.

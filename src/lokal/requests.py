@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from lokal.conversation import conversation
 from lokal.engine.chat import Message
-from lokal.engine.continuation import continued
 from lokal.engine.llama import LlamaModel
 from lokal.engine.prompt import Prompt, PromptFormat, PromptOptions
 from lokal.engine.request import MAX_SEED, Request, SamplingParams, check_seed
@@ -36,11 +35,11 @@ class Asked(TypedDict, total=False):
     """What goes before the conversation."""
     raw: bool
     """Complete the text without a chat template."""
-    tools: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] | None
     """Functions that are described to the model, in OpenAI's form."""
     think: bool | None
     """Let the model reason before it answers, or not, where its template can switch it."""
-    template_kwargs: Mapping[str, Any]
+    template_kwargs: Mapping[str, Any] | None
     """Variables for the chat template."""
     seed: int | None
     """The same seed gives the same text on the same machine; None draws one."""
@@ -84,9 +83,9 @@ class Requests:
         system, seed = asked.pop("system", None), asked.pop("seed", None)
         options = PromptOptions(
             asked.pop("raw", False),
-            tuple(asked.pop("tools", ())),
+            tuple(asked.pop("tools", None) or ()),
             asked.pop("think", None),
-            asked.pop("template_kwargs", {}),
+            asked.pop("template_kwargs", None) or {},
         )
         grammar = self._grammar(asked.pop("schema", None), asked.pop("grammar", None))
         params, format_ = self.sampling(**asked), self.format(options)
@@ -97,20 +96,11 @@ class Requests:
         return ask
 
     def sampling(self, **changes: Any) -> SamplingParams:
-        """The model's recommended sampling with some fields changed.
-
-        Raises:
-            UsageError: a value out of range.
-        """
+        """As `Model.sampling`."""
         return replace(self._weights.sampling, **changes)
 
     def logit_bias(self, pairs: Iterable[tuple[str, float]]) -> tuple[tuple[int, float], ...]:
-        """What `logit_bias` takes, of tokens that are named by number or by their exact text.
-
-        Raises:
-            UsageError: a text that is not one token of this model; says how it is cut.
-            ValueError: the model is closed.
-        """
+        """As `Model.logit_bias`."""
         pairs = tuple(pairs)
         if not pairs:  # as in most runs, whose start is to take no longer
             return ()
@@ -119,12 +109,7 @@ class Requests:
         return resolve_logit_bias(pairs, self._vocabulary)
 
     def format(self, options: PromptOptions = PLAIN) -> PromptFormat:
-        """How to turn messages into tokens for this model.
-
-        Raises:
-            UsageError: its reasoning cannot be switched on or off.
-            ValueError: the model is closed.
-        """
+        """As `Model.format`."""
         weights = self._weights
         return PromptFormat.of(self._vocabulary, weights.template, options, weights.reasoning)
 
@@ -155,11 +140,8 @@ class Requests:
             from lokal.engine.logit_bias import check_tokens
 
             check_tokens(params.logit_bias, self._vocabulary.n_tokens)
-        tokens = prompt.tokens
-        if self._keep:
-            tokens = continued(tokens, self._scheduler.held(), self._vocabulary.spelling)
         request = Request(
-            tokens,
+            self.tokens(prompt),
             params,
             seed,
             os.urandom(8).hex(),
@@ -168,6 +150,16 @@ class Requests:
         )
         self._scheduler.check(request)
         return self._constrained(request, grammar) if grammar else request
+
+    def tokens(self, prompt: Prompt) -> tuple[int, ...]:
+        """The tokens that a request has for a prompt; with `keep` as the KV cache holds them."""
+        if not self._keep:
+            return prompt.tokens
+        from lokal.engine.continuation import continued
+
+        tokens = continued(prompt.tokens, self._scheduler.held(), self._vocabulary.spelling)
+        # A model may write more tokens than its text needs; what fits is not to be refused for it.
+        return tokens if len(tokens) < self._scheduler.shape.n_ctx else prompt.tokens
 
     @property
     def _vocabulary(self) -> Vocabulary:

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import ggufs
@@ -175,3 +176,21 @@ def test_a_reader_that_leaves(llm: Llm, endless: Path) -> None:
     script = 'yes hello | llm chat "$1" --ignore-eos -q -n 50 | head -c 20 >/dev/null; '
     result = llm.shell(script + "exit ${PIPESTATUS[1]}", endless)
     assert (result.code, result.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("mark", ["[/INST]", "say"])
+def test_the_space_that_an_answer_begins_with_costs_no_turn(llm: Llm, mark: str) -> None:
+    """After a control token a vocabulary puts it in front again, after a word it does not."""
+    template = (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }} " + mark + "{% else %}"
+        "{{ m.content }}</s>{% endif %}{% endfor %}"
+    )
+    tokens = [token for token, _ in ggufs._spm()]
+    said = ["[/INST]" if mark == "[/INST]" else "▁say", "▁you", "▁are", "▁little", "</s>"]
+    path = ggufs.write(llm.home / "m.gguf", type="F32", template=template)
+    ggufs.teach(path, {tokens.index(a): tokens.index(b) for a, b in pairwise(said)})
+    done = llm.run("chat", path, "--temp", "0", "-v", stdin=b"hello\nhello\nhello\n")
+    assert done.text == "you are little\n" * 3
+    turns = re.findall(r"prompt (\d+) tokens, (\d+) cached", done.stderr)
+    n_own = int(turns[0][0])
+    assert [int(own) for own, _ in turns[1:]] == [n_own] * 2, done.stderr

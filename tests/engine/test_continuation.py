@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,6 +89,30 @@ def talk(model: Model, n_turns: int, **sampling: object) -> list[Turn]:
         turns.append(answer(model, model.request(prompt, params, seed=1)))
         messages.append({"role": "assistant", "content": turns[-1].text})
     return turns
+
+
+def test_what_fits_is_not_refused_for_the_tokens_that_are_held() -> None:
+    """A model may have written far more of them than its text needs."""
+    with load("tiny", LoadOptions(keep=True, ctx=256, threads=1)) as model:
+        letters = b"abcdefghijklmnopqrstuvwxyz "
+        vocabulary = model.format().tokenizer
+        pieces = [vocabulary.piece(token) for token in range(vocabulary.n_tokens)]
+        longer = [t for t, piece in enumerate(pieces) if piece not in map(bytes, zip(letters))]
+        messages = [{"role": "user", "content": "hello"}]
+        params = model.sampling(
+            max_tokens=150, temperature=2, logit_bias=tuple((t, -math.inf) for t in longer)
+        )
+        told = answer(model, model.request(model.format().build(messages), params, seed=1))
+        messages.append({"role": "assistant", "content": told.text})
+        n_words = 1
+        while True:
+            asked = {"role": "user", "content": "Go " * n_words}
+            prompt = model.format().build([*messages, asked])
+            if len(prompt.tokens) > 240:
+                break
+            n_words += 1
+        request = model.request(prompt, model.sampling(), seed=1)
+        assert len(request.tokens) == model.n_tokens(prompt) < 256
 
 
 def test_twenty_turns_evaluate_their_own_tokens_only() -> None:

@@ -32,7 +32,7 @@ from lokal.engine.scheduler import Plan, Scheduler, Shape
 from lokal.engine.sequence import Sequence
 from lokal.errors import ArchitectureError, DamagedFileError, LoadError, UsageError
 from lokal.gguf import check
-from lokal.loading import choose_shape
+from lokal.loading import LoadOptions, choose_shape
 from lokal.weights import Weights
 
 TINY = Path(lokal.__file__).parent / "data" / "tiny.gguf"
@@ -316,7 +316,8 @@ def test_a_small_context_has_a_cell_for_every_slot(
     llama: Path, n_ctx: int, n_parallel: int, shares: bool
 ) -> None:
     """llama.cpp would abort; and a sequence of the whole context fits."""
-    shape = choose_shape(Weights("x", llama, check(llama), None), n_ctx, n_parallel, shares=shares)
+    weights = Weights("x", llama, check(llama), None)
+    shape = choose_shape(weights, LoadOptions(parallel=n_parallel), n_ctx, shares=shares)
     assert shape.n_parallel <= shape.n_slots <= shape.n_cells
     assert shape.n_ctx <= shape.n_cells
     with ExitStack() as stack:

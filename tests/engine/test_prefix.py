@@ -89,6 +89,25 @@ class Model(RuleBasedStateMachine):
     def age(self, slot: int) -> int:
         return self.slots.cells[slot][-1].used
 
+    @precondition(lambda self: self.share and any(self.owned.values()))
+    @precondition(lambda self: len(self.owned) < self.n_slots)
+    @rule(data=st.data())
+    def fork(self, data: st.DataObject) -> None:
+        """All that another one holds, and the very same cells."""
+        busy = sorted(slot for slot, tokens in self.owned.items() if tokens)
+        source = data.draw(st.sampled_from(busy))
+        before = self.before()
+        slot = self.cache.fork(source)
+        assert slot not in self.owned
+        self.make_edits()
+        self.clock += 1
+        assert self.slots.cells[slot] == before[source]
+        for cell in self.slots.cells[slot]:
+            cell.used, cell.found = self.clock, True
+        if self.latest == slot:
+            self.latest = None
+        self.owned[slot] = list(self.owned[source])
+
     @precondition(lambda self: len(self.owned) < self.n_slots)
     @rule(prompt=TOKENS)
     def take(self, prompt: list[int]) -> None:

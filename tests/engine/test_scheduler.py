@@ -464,6 +464,28 @@ def test_a_prompt_that_several_ask_is_computed_once(n_prompt: int, streams: bool
     assert sorted(cached) == [0, *[n_prompt] * 3]
 
 
+def test_a_prompt_whose_reasoning_is_closed_at_once_is_computed_once() -> None:
+    """What closes it is known before the first token is sampled."""
+    running, backend = engine_of(shape(4, n_batch=32, share=True, streams=True))
+    for seed in range(4):
+        asked = request(str(seed), n_prompt=8, seed=seed, reasoning_budget=0, max_tokens=6)
+        running.add(asked._replace(reasoning=THINKS._replace(prompt="a")))
+    running.step()
+    assert backend.computed == [*range(8), *b"bb"]
+
+
+def test_a_twin_needs_no_room_in_a_batch() -> None:
+    """Others may have used it up before its turn comes."""
+    running, backend = engine_of(shape(3, n_batch=8, share=True, streams=True))
+    for name, n_prompt in (("a", 8), ("b", 12), ("c", 8)):
+        asked = request(name, n_prompt=n_prompt, max_tokens=1, ignore_eos=True)
+        first = 100 if name == "b" else 0
+        running.add(asked._replace(tokens=tuple(range(first, first + n_prompt))))
+    while running.scheduler.has_work:
+        running.step()
+    assert sorted(backend.computed) == [*range(8), *range(100, 112)]
+
+
 def test_a_prompt_with_another_constraint_is_computed_for_itself() -> None:
     """Its logits get another mask."""
 

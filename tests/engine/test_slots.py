@@ -75,6 +75,12 @@ def test_the_books_are_what_is_in_the_slots(
         cache.extend(slot, prompt[n_tokens:])
         native[slot] += prompt[n_tokens:]
         busy[slot] = prompt
+        if len(busy) < n_slots and random.random() < 0.3:
+            twin = cache.fork(slot)
+            carry_out(cache, native)
+            assert twin not in busy
+            assert native[twin] == prompt
+            busy[twin] = prompt
         cache.check_integrity(busy)
     cache.clear()
     carry_out(cache, native)

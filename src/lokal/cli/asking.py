@@ -11,10 +11,15 @@ from lokal.cli.prompt_input import check_text, read_stdin, read_text
 from lokal.conversation import Conversation, read_messages
 from lokal.engine.prompt import PromptOptions
 from lokal.errors import UsageError
-from lokal.loading import LoadOptions
+from lokal.loading import REPACK_BELOW, LoadOptions
 
 if TYPE_CHECKING:
     from lokal.engine.lora import Lora
+
+
+def at_once(completions: int) -> int:
+    """How many answers to one prompt run side by side: as many as use the same weights as one."""
+    return min(completions, REPACK_BELOW - 1)
 
 
 def load_options(

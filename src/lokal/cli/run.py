@@ -121,7 +121,7 @@ def run(
             seed=seed,
             completions=completions,
             grammar=asked_grammar(schema, form, regex, grammar),
-            load=asking.load_options(ctx, threads, gpu_layers, min(completions, 48), lora),
+            load=asking.load_options(ctx, threads, gpu_layers, asking.at_once(completions), lora),
             form=asking.prompt_options(raw, think, template_kwargs, chat_template),
             truncate=truncate,
             fail_on_length=fail_on_length,

@@ -184,7 +184,7 @@ class Session:
         Raises:
             UsageError: the template refuses them.
         """
-        return len(self.model.format(self.form).build(messages).tokens)
+        return self.model.n_tokens(self.model.format(self.form).build(messages))
 
     def tell(self, error: LokalError) -> None:
         """Show what went wrong; the conversation goes on."""
@@ -202,7 +202,7 @@ class Session:
         with _on_ctrl_c(lambda *_: self._interrupt.request()):
             answer, interrupted = self._stream(request)
             if answer.text or not interrupted:
-                self.dialogue.answer(answer.text, answer.reasoning)
+                self.dialogue.answer(self._as_written(answer.text), answer.reasoning)
                 self._remember()
                 self._report(request.params, answer)
         if interrupted or self._interrupt.requested:
@@ -240,6 +240,9 @@ class Session:
     def _stream(self, request: Request) -> tuple[Completion, bool]:
         """Write the answer as it comes; also whether Ctrl-C ended it."""
         events: list[Event] = []
+        drop_space = request.drop_space and request.reasoning is None
+        if drop_space:
+            request = request._replace(drop_space=False)  # `_as_written` decides about it
         aside = Aside(shown=not self.options.quiet, color=not self.surroundings.no_color)
         interrupted = False
         try:
@@ -252,7 +255,8 @@ class Session:
                         aside.write(event.text)
                     elif event.text:
                         aside.end()
-                        self._view.write(event.text)
+                        drop = drop_space and not self._view.begun
+                        self._view.write(event.text.removeprefix(" ") if drop else event.text)
         except KeyboardInterrupt:  # after the final event, however often the key was pressed
             interrupted = True
         finally:
@@ -263,6 +267,22 @@ class Session:
         if not (answer.text or interrupted):
             self._view.end()  # an answer without a word has its line too
         return answer, interrupted
+
+    def _as_written(self, text: str) -> str:
+        """The answer with the space that it begins with, if the next prompt is to have it.
+
+        Templates and vocabularies put one in front again, or do not. Where the prompt is not what
+        the model wrote, the whole answer is computed again.
+        """
+        bare, format_ = text.removeprefix(" "), self.model.format(self.form)
+
+        def n_cached(text: str) -> int:
+            answer = {"role": "assistant", "content": text}
+            return self.model.n_cached(format_.build([*self.dialogue.messages, answer]))
+
+        with contextlib.suppress(LokalError):
+            return bare if bare == text else max((bare, text), key=n_cached)
+        return bare
 
     def _remember(self) -> None:
         if not self._remembers:

@@ -100,7 +100,7 @@ class PrefixCache:
                 n_room -= min(len(each.tokens), n_tokens - self._start(each))
         return Match(n_tokens, n_room)
 
-    def take(self, tokens: list[int], least: int = 1) -> tuple[int, int]:  # noqa: ARG002 - one is enough here
+    def take(self, tokens: list[int]) -> tuple[int, int]:
         """A slot for a sequence, and how many of its tokens that slot already holds."""
         n_tokens, run = self._find(tokens) if self._share else (0, self._root)
         self._clock += 1
@@ -121,6 +121,24 @@ class PrefixCache:
             for each in self._path(run):
                 each.slots.add(slot)
         return slot, n_tokens
+
+    def fork(self, source: int) -> int:
+        """A slot for another sequence that goes on from all that a busy slot holds."""
+        run = self._tails[source]
+        self._clock += 1
+        self._use(run, found=True)
+        if not self._free:
+            self.drop(self._oldest())
+        slot = self._free.pop(0)
+        self._tails[slot] = run
+        self.edits.append(Copy(source, slot, self._start(run) + len(run.tokens)))
+        for each in self._path(run):
+            each.slots.add(slot)
+        return slot
+
+    def held(self) -> list[int]:
+        """The tokens of the slot that was kept last."""
+        return [] if self._latest is None else self._tokens(self._latest)
 
     def extend(self, slot: int, tokens: Sequence[int]) -> None:
         """Tokens that were computed for a slot, after those that it holds."""
@@ -155,6 +173,10 @@ class PrefixCache:
         if self._latest is not None:
             self._trim(self._latest, wanted)
         self._latest = slot
+
+    def close_gap(self) -> tuple[int, int] | None:
+        """Nothing to move: in one cache for all it does not matter which slots are busy."""
+        return None
 
     def make_room(self, n_cells: int) -> bool:
         """Give up what is kept, the least recently used first, until so many cells are free."""

@@ -146,7 +146,7 @@ class Scheduler:
 
         Nothing counts as computed before `advance`; of a plan that failed, tell `undo`.
         """
-        if not self._waiting and self.shape.share and isinstance(self._cache, SlotCache):
+        if not self._waiting and self.shape.share:
             while move := self._cache.close_gap():
                 moving = next(s for s in self._running if s.slot == move[0])
                 moving.slot = move[1]
@@ -172,10 +172,10 @@ class Scheduler:
             if chunk.sample:
                 chosen = [(each, next(sampled)) for each in (sequence, *chunk.twins)]
                 # While the slot of the first one has their prompt.
-                for twin, token in chosen[1:]:
+                for twin in chunk.twins:
                     self._waiting.remove(twin)
                     self._running.append(twin)
-                    twin.begin(*self._cache.take([*twin.tokens, token], least=1))
+                    twin.begin(self._cache.fork(sequence.slot), sequence.n_computed)
                 self.n_sampled += len(chosen)
                 for each, token in chosen:
                     events.extend(self._accept(each, token))
@@ -212,7 +212,7 @@ class Scheduler:
 
     def held(self) -> list[int]:
         """What the KV cache of one conversation holds, if nothing is under way."""
-        return self._cache.held() if isinstance(self._cache, SlotCache) else []
+        return self._cache.held()
 
     def check_integrity(self) -> None:
         """Raises: AssertionError: the books of slots and cells do not balance."""
@@ -237,8 +237,8 @@ class Scheduler:
             if self._joins(sequence, plan):
                 n_twins += 1
                 continue
-            if budget <= 0:
-                break
+            if budget <= 0:  # a twin needs none
+                continue
             found = self._cache.match(sequence.tokens)
             if self._is_on_its_way(sequence, found.n_tokens):
                 continue

@@ -103,10 +103,11 @@ class Sequence:
         """Whether both have nothing but the same prompt, and the same may follow it."""
         request, like = self.request, other.request
         return (
-            not (self.n_generated or other.n_generated)
+            self.first_token_at is None
+            and other.first_token_at is None
             and request.constraint is like.constraint
             and request.reasoning == like.reasoning
-            and request.tokens == like.tokens
+            and self.tokens == other.tokens
         )
 
     @property

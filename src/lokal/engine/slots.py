@@ -45,24 +45,26 @@ class SlotCache:
         slot = max(self._idle, key=lambda slot: self._used[slot], default=None)
         return [] if slot is None else self._tokens[slot]
 
-    def take(self, tokens: list[int], least: int | None = None) -> tuple[int, int]:
-        """A slot for a sequence, and how many of its tokens that slot already holds.
-
-        `least` stands in for the property of that name.
-        """
-        n_tokens, source = self._find(tokens, least)
-        slot = source
-        if not n_tokens or source not in self._idle:
-            slot = min(self._idle, key=lambda slot: (self._used[slot], slot))
-        if slot != source or not n_tokens:
-            self._truncate(slot, 0)
-        if slot != source and n_tokens:
-            self.edits.append(Copy(source, slot, n_tokens))
-            self._tokens[slot] = self._tokens[source][:n_tokens]
-        self._truncate(slot, n_tokens)
+    def take(self, tokens: list[int]) -> tuple[int, int]:
+        """A slot for a sequence, and how many of its tokens that slot already holds."""
+        n_tokens, source = self._find(tokens)
+        if n_tokens and source in self._idle:
+            self._truncate(source, n_tokens)
+            slot = source
+        else:
+            slot = self._oldest()
+            self._copy(source, slot, n_tokens)
         self._idle.remove(slot)
         self._touch(slot)
         return slot, n_tokens
+
+    def fork(self, source: int) -> int:
+        """A slot for another sequence that goes on from all that a busy slot holds."""
+        slot = self._oldest()
+        self._copy(source, slot, len(self._tokens[source]))
+        self._idle.remove(slot)
+        self._touch(slot)
+        return slot
 
     def extend(self, slot: int, tokens: Sequence[int]) -> None:
         """Tokens that were computed for a slot, after those that it holds."""
@@ -89,11 +91,7 @@ class SlotCache:
         source = max(set(range(target, len(self._tokens))) - self._idle, default=target)
         if source <= target:
             return None
-        tokens = self._tokens[source]
-        self._truncate(target, 0)
-        if tokens:
-            self.edits.append(Copy(source, target, len(tokens)))
-            self._tokens[target] = list(tokens)
+        self._copy(source, target, len(self._tokens[source]))
         self.drop(source)
         self._idle.remove(target)
         self._touch(target)
@@ -121,7 +119,7 @@ class SlotCache:
         if busy != set(owned) or wrong:
             raise AssertionError(f"the KV cache's books do not balance: {busy}, {wrong}")
 
-    def _find(self, tokens: list[int], least: int | None = None) -> tuple[int, int]:
+    def _find(self, tokens: list[int]) -> tuple[int, int]:
         """How many tokens of a prompt are in a slot, and in which; an idle one if it can be."""
         if not self._share:
             return 0, 0
@@ -130,7 +128,18 @@ class SlotCache:
             (min(common(tokens, held), limit), slot in self._idle, slot)
             for slot, held in enumerate(self._tokens)
         )
-        return (n_tokens, slot) if n_tokens >= (least or self.least) else (0, slot)
+        return (n_tokens, slot) if n_tokens >= self.least else (0, slot)
+
+    def _oldest(self) -> int:
+        """The idle slot that nobody has needed for longest."""
+        return min(self._idle, key=lambda slot: (self._used[slot], slot))
+
+    def _copy(self, source: int, target: int, n_tokens: int) -> None:
+        """Let an idle slot hold the first tokens of another one, and nothing else."""
+        self._truncate(target, 0)
+        if n_tokens:
+            self.edits.append(Copy(source, target, n_tokens))
+            self._tokens[target] = self._tokens[source][:n_tokens]
 
     def _truncate(self, slot: int, n_tokens: int) -> None:
         if len(self._tokens[slot]) > n_tokens:
