@@ -19,6 +19,10 @@ from lokal.errors import LoadError, RefusedError
 if TYPE_CHECKING:
     import jinja2
 
+WORDS = 500
+"""Characters of a template's own error message that are shown."""
+INSTEAD = "--raw completes without a template, --template FILE gives another"
+
 Message = Mapping[str, Any]
 """`role` and `content`, as in the OpenAI API."""
 
@@ -39,24 +43,38 @@ def render(
         RefusedError: the template does not take these messages, in its own words.
         LoadError: the template is broken.
     """
+    from lokal.engine import template_sandbox  # jinja2 takes a while
+
+    variables = {
+        "messages": [_with_reasoning(message) for message in messages],
+        "tools": tools,
+        "documents": None,
+        "add_generation_prompt": add_generation_prompt,
+        "bos_token": bos_token,
+        "eos_token": eos_token,
+        **kwargs,
+    }
     try:
-        return _compile(template).render(
-            messages=messages,
-            tools=tools,
-            add_generation_prompt=add_generation_prompt,
-            bos_token=bos_token,
-            eos_token=eos_token,
-            **kwargs,
-        )
-    except _RaisedError as error:
+        return template_sandbox.render(template, variables)
+    except template_sandbox.RaisedError as error:
         raise RefusedError(
-            f"the chat template refuses: {error}", hint="change the messages, or use --raw"
+            f"the chat template refuses: {error!s:.{WORDS}}",
+            hint="change the messages, or use --raw",
         ) from None
+    except template_sandbox.TooMuchError as error:
+        raise LoadError(f"the chat template {error}", hint=INSTEAD) from None
     except Exception as error:  # its code is not ours, so whatever it raises is its own fault
-        raise LoadError(
-            f"the chat template is broken: {str(error) or type(error).__name__}",
-            hint="--raw completes without a template",
-        ) from error
+        words = str(error)[:WORDS] or type(error).__name__
+        raise LoadError(f"the chat template is broken: {words}", hint=INSTEAD) from error
+
+
+def _with_reasoning(message: Message) -> Message:
+    """A message whose reasoning has all the names that templates look for, as in transformers."""
+    for name in ("reasoning_content", "thinking", "reasoning"):
+        reasoning = message.get(name)
+        if reasoning is not None:
+            return {"thinking": reasoning, **message, "reasoning_content": reasoning}
+    return message
 
 
 def render_keeping_system(template: str, messages: Sequence[Message], **kwargs: Any) -> str:
@@ -92,55 +110,3 @@ def merge_system(messages: Sequence[Message]) -> list[Message]:
             content = "\n\n".join([*system, str(message["content"])])
             return [*rest[:place], {**message, "content": content}, *rest[place + 1 :]]
     return [{"role": "user", "content": "\n\n".join(system)}, *rest]
-
-
-class _RaisedError(Exception):
-    """What a template's call of `raise_exception` becomes."""
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise _RaisedError(message)
-
-
-def _tojson(value: Any, indent: int | None = None, **_ignored: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _strftime_now(format_: str) -> str:
-    from datetime import datetime
-
-    return datetime.now().astimezone().strftime(format_)
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.nodes import CallBlock, Node
-    from jinja2.parser import Parser
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """`{% generation %}` marks the assistant's tokens for training; here it only groups."""
-
-        tags = {"generation"}  # noqa: RUF012 - the shape that Jinja's base class declares
-
-        def parse(self, parser: Parser) -> Node | list[Node]:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
-
-        def _body(self, caller: Any) -> Any:
-            return caller()
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    return environment
-
-
-@functools.lru_cache(maxsize=8)
-def _compile(template: str) -> jinja2.Template:
-    return _environment().from_string(template)
