@@ -8,16 +8,14 @@ written: trimmed blocks, loop controls, `tojson` that leaves HTML and unicode al
 
 from __future__ import annotations
 
-import functools
-import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from lokal.errors import LoadError, RefusedError
 
 if TYPE_CHECKING:
-    import jinja2
+    pass
 
 WORDS = 500
 """Characters of a template's own error message that are shown."""
@@ -43,7 +41,7 @@ def render(
         RefusedError: the template does not take these messages, in its own words.
         LoadError: the template is broken.
     """
-    from lokal.engine import template_sandbox  # jinja2 takes a while
+    from lokal.engine import template_meter, template_sandbox  # jinja2 takes a while
 
     variables = {
         "messages": [_with_reasoning(message) for message in messages],
@@ -61,7 +59,7 @@ def render(
             f"the chat template refuses: {error!s:.{WORDS}}",
             hint="change the messages, or use --raw",
         ) from None
-    except template_sandbox.TooMuchError as error:
+    except template_meter.TooMuchError as error:
         raise LoadError(f"the chat template {error}", hint=INSTEAD) from None
     except Exception as error:  # its code is not ours, so whatever it raises is its own fault
         words = str(error)[:WORDS] or type(error).__name__

@@ -95,7 +95,7 @@ def _splitting(value: str, separator: str | None = None, *_rest: Any, **_named: 
     return len(value) + PIECE * (1 + n_pieces)
 
 
-def _splitting_backwards(value: str, separator: str | None = None, *rest: Any, **_n: Any) -> float:
+def _splitting_backwards(value: str, separator: str | None = None, *_rest: Any, **_n: Any) -> float:
     return _splitting(value, separator) + _searching_backwards(value, separator or "")
 
 
@@ -130,7 +130,7 @@ def _tojson(
     ensure_ascii: bool = False,
     indent: Any = None,
     separators: Any = None,
-    sort_keys: bool = False,
+    sort_keys: bool = False,  # noqa: ARG001 - the same parameters
 ) -> float:
     margin = len(indent) if isinstance(indent, str) else abs(indent or 0)
     between = sum(map(len, separators)) if separators else 0
@@ -146,16 +146,20 @@ def _dividing(number: Any, by: Any = 2) -> float:
     return operation("%", number, by)
 
 
+def _alike(names: str, cost: Cost) -> dict[str, Cost]:
+    return dict.fromkeys(names.split(), cost)
+
+
 TEXT_METHODS: dict[str, Cost] = {
-    **dict.fromkeys(
+    **_alike(
         "startswith endswith removeprefix removesuffix find index count partition lower upper "
         "title capitalize swapcase casefold isalnum isalpha isascii isdecimal isdigit islower "
-        "isnumeric isspace istitle isupper isidentifier isprintable".split(),
+        "isnumeric isspace istitle isupper isidentifier isprintable",
         reading,
     ),
-    **dict.fromkeys(("strip", "lstrip", "rstrip"), _stripping),
-    **dict.fromkeys(("rfind", "rindex", "rpartition"), _searching_backwards),
-    **dict.fromkeys(("center", "ljust", "rjust", "zfill"), _padding),
+    **_alike("strip lstrip rstrip", _stripping),
+    **_alike("rfind rindex rpartition", _searching_backwards),
+    **_alike("center ljust rjust zfill", _padding),
     "expandtabs": _expanding,
     "join": _joining,
     "replace": _replacing,
@@ -173,13 +177,11 @@ MAPPING_METHODS: dict[str, Cost] = {
 LOOP_METHODS: dict[str, Cost] = {"cycle": looking, "changed": reading}
 
 FILTERS: dict[str, Cost] = {
-    **dict.fromkeys(("count", "d", "default", "first", "last", "length"), looking),
-    **dict.fromkeys(
-        "items list map reject rejectattr select selectattr unique reverse".split(), passing
-    ),
-    **dict.fromkeys(
+    **_alike("count d default first last length", looking),
+    **_alike("items list map reject rejectattr reverse select selectattr unique", passing),
+    **_alike(
         "abs attr capitalize dictsort e escape float int lower max min safe sort string title "
-        "truncate upper".split(),
+        "truncate upper",
         reading,
     ),
     "format": _format,
@@ -190,14 +192,14 @@ FILTERS: dict[str, Cost] = {
     "trim": _stripping,
 }
 TESTS: dict[str, Cost] = {
-    **dict.fromkeys(
+    **_alike(
         "boolean callable defined escaped false float integer iterable mapping none number sameas "
-        "sequence string true undefined".split(),
+        "sequence string true undefined",
         looking,
     ),
-    **dict.fromkeys(
-        "!= < <= == > >= eq equalto ge greaterthan gt in le lessthan lower lt ne upper".split(),
+    **_alike(
+        "!= < <= == > >= eq equalto ge greaterthan gt in le lessthan lower lt ne upper",
         reading,
     ),
-    **dict.fromkeys(("divisibleby", "even", "odd"), _dividing),
+    **_alike("divisibleby even odd", _dividing),
 }

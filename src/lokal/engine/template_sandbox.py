@@ -12,7 +12,7 @@ import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinMethodType, FunctionType, MethodType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from jinja2 import Environment, Template, nodes, pass_context
 from jinja2.exceptions import SecurityError
@@ -44,8 +44,7 @@ def render(template: str, variables: Mapping[str, Any]) -> str:
         Exception: anything else that wrong code can raise.
     """
     compiled = _compile(template)
-    context = compiled.new_context(dict(variables))
-    assert isinstance(context, _MeteredContext)
+    context = cast(_MeteredContext, compiled.new_context(dict(variables)))
     context.meter = Meter(variables)
     return "".join(compiled.root_render_func(context))
 
@@ -64,8 +63,7 @@ class _MeteredContext(Context):
     meter: Meter
 
     def derived(self, locals: dict[str, Any] | None = None) -> Context:  # noqa: A002 - Jinja's
-        context = super().derived(locals)
-        assert isinstance(context, _MeteredContext)
+        context = cast(_MeteredContext, super().derived(locals))
         context.meter = self.meter
         return context
 
@@ -91,8 +89,7 @@ class _MeteredEnvironment(ImmutableSandboxedEnvironment):
 
 
 def _meter(context: Context) -> Meter:
-    meter: Meter = context.meter  # type: ignore[attr-defined]
-    return meter
+    return cast(_MeteredContext, context).meter
 
 
 def _price(function: Any) -> Callable[..., float]:
@@ -209,20 +206,22 @@ def _size(body: list[nodes.Node]) -> int:
     return size
 
 
-def _metered(node: nodes.Expr) -> nodes.Expr:
+def _metered(node: Any) -> nodes.Expr:
     constant = isinstance(node, nodes.Const | nodes.TemplateData)
     return node if constant else _filter(node, "read!")
 
 
-def _filter(node: nodes.Expr, name: str, *args: nodes.Expr) -> nodes.Filter:
+def _filter(node: Any, name: str, *args: nodes.Expr) -> nodes.Filter:
     return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)
 
 
 # --------------------------------------------------------------------------------- the environment
 
 
-def _paid(function: Callable[..., Any], cost: costs.Cost, settles: bool) -> Callable[..., Any]:
-    """A filter or test that pays first; `settles` where it goes through all items of an iterator."""
+def _paid(
+    function: Callable[..., Any], cost: costs.Cost, settles: bool = False
+) -> Callable[..., Any]:
+    """A filter or test that pays first; `settles` where it goes through an iterator to its end."""
     wants = getattr(function, "jinja_pass_arg", None)
 
     @pass_context
@@ -295,6 +294,7 @@ class _Generation(Extension):
         return nodes.Scope(body, lineno=line)
 
 
+_SETTLED = {"join", "max", "min", "sort", "unique"}
 _GLOBALS: dict[str, Any] = {
     "dict": dict,
     "namespace": _PublicNamespace,
@@ -306,22 +306,23 @@ _GLOBALS: dict[str, Any] = {
 @functools.cache
 def _environment() -> Environment:
     environment = _MeteredEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation], optimized=False
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[loopcontrols, _Generation],
+        optimized=False,
     )
     _GLOBALS["range"] = environment.globals["range"]
     environment.globals = _GLOBALS
-    environment.filters["tojson"] = _tojson
-    settled = {"join", "max", "min", "sort", "unique"}
+    filters: dict[str, Any] = {**environment.filters, "tojson": _tojson}
     environment.filters = _METERS | {
-        name: _paid(environment.filters[name], cost, name in settled)
+        name: _paid(filters[name], cost, settles=name in _SETTLED)
         if cost is not costs.looking
-        else environment.filters[name]
+        else filters[name]
         for name, cost in costs.FILTERS.items()
     }
+    tests: dict[str, Any] = environment.tests
     environment.tests = {
-        name: _paid(environment.tests[name], cost, settles=False)
-        if cost is not costs.looking
-        else environment.tests[name]
+        name: _paid(tests[name], cost) if cost is not costs.looking else tests[name]
         for name, cost in costs.TESTS.items()
     }
     return environment
