@@ -137,7 +137,10 @@ SHAPES: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     ),
     "null content": ([user(), assistant(None, tool_calls=[call()]), result()], {"tools": TOOLS}),
     "no content": ([user(), {"role": "assistant", "tool_calls": [call()]}, result()], {}),
-    "parts": ([system([{"type": "text", "text": "Be"}]), user([{"type": "text", "text": "a"}])], {}),
+    "parts": (
+        [system([{"type": "text", "text": "Be"}]), user([{"type": "text", "text": "a"}])],
+        {},
+    ),
     "many parts": (
         [user([{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}])],
         {},
@@ -166,9 +169,7 @@ def theirs(template: str, messages: Any, variables: dict[str, Any]) -> str:
     """What transformers renders, or the kind of its refusal and its words."""
     given = {"add_generation_prompt": True, **TOKENS, **copy.deepcopy(variables)}
     try:
-        texts, _ = render_jinja_template(
-            [copy.deepcopy(messages)], chat_template=template, **given
-        )
+        texts, _ = render_jinja_template([copy.deepcopy(messages)], chat_template=template, **given)
     except jinja2.TemplateError as error:
         raised = type(error) is jinja2.TemplateError
         return f"refused: {error}" if raised else "broken"

@@ -178,10 +178,10 @@ LOOP_METHODS: dict[str, Cost] = {"cycle": looking, "changed": reading}
 
 FILTERS: dict[str, Cost] = {
     **_alike("count d default first last length", looking),
-    **_alike("items list map reject rejectattr reverse select selectattr unique", passing),
+    **_alike("items list map reject rejectattr reverse select selectattr", passing),
     **_alike(
         "abs attr capitalize dictsort e escape float int lower max min safe sort string title "
-        "truncate upper",
+        "truncate unique upper",
         reading,
     ),
     "format": _format,

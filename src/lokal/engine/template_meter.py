@@ -18,6 +18,9 @@ DEPTH = 100
 ITEM = 16
 """Units for looking at one item of a list: what the walk itself takes."""
 
+ITEMS = 500_000
+"""Items of a value and of all that it holds; walking over more would take too long."""
+
 
 class TooMuchError(Exception):
     """The template asks for more than it may have; says what, for a sentence about it."""
@@ -36,7 +39,7 @@ class Meter:
         size = weigh(variables, most=inf)
         self.most = 8 * (1_000_000 + size)
         self._left = 8 * self.most
-        self._deadline = monotonic() + SECONDS + size / 1e7
+        self._deadline = monotonic() + SECONDS + size / 4e6
 
     def spend(self, cost: float) -> None:
         """Pay for an operation that is about to be done.
@@ -55,33 +58,40 @@ class Meter:
         self.spend(len(value) if type(value) is str else weigh(value))
 
 
-def weigh(value: Any, per_level: int = 0, most: float = 64e6) -> float:
+def weigh(value: Any, per_level: int = 0, most: float = ITEMS) -> float:
     """Characters of a value with all that it holds; what it holds twice counts twice.
 
-    A value can be small in memory and exponentially large when written out, so beyond `most` it
-    is just infinite. `per_level` is added for each item and each level that it lies deep.
+    A value can be small in memory and exponentially large when written out, so one of more than
+    `most` items just weighs infinitely much. `per_level` is added for each item and each level
+    that it lies deep.
 
     Raises:
         TooMuchError: it is nested deeper than Python's own functions can follow.
     """
-    total: float = 0
+    total = n_items = 0
     level: Collection[Any] = (value,)
     for depth in range(DEPTH):
+        n_items += len(level)
         total += len(level) * (ITEM + per_level * depth)
         deeper: list[Any] = []
         for item in level:
-            if isinstance(item, str | bytes):
+            kind = type(item)
+            if kind is str:
                 total += len(item)
-            elif isinstance(item, int):
+            elif kind is list or kind is tuple:
+                deeper += item
+            elif kind is int:
                 total += item.bit_length() >> 2
+            elif isinstance(item, str | bytes):
+                total += len(item)
+            elif isinstance(item, Namespace):
+                deeper.append(getattr(item, "_Namespace__attrs"))  # noqa: B009 - a private name
             elif isinstance(item, Mapping):
                 deeper += item.keys()
                 deeper += item.values()
             elif isinstance(item, Collection):
                 deeper += item
-            elif isinstance(item, Namespace):
-                deeper.append(getattr(item, "_Namespace__attrs"))  # noqa: B009 - a private name
-            if total + ITEM * len(deeper) > most:
+            if n_items + len(deeper) > most:
                 return inf
         if not deeper:
             return total

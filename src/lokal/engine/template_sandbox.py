@@ -27,6 +27,8 @@ from lokal.engine.template_meter import ITEM, Meter, TooMuchError
 
 LONGEST = 100_000
 """Characters of a template; the longest known has 17,000."""
+PARTS = 8_000
+"""Nodes of its syntax tree, meters included; the largest known has 1,500."""
 TURN = 64
 """Units for one turn of a loop, besides what stands in its body."""
 
@@ -56,6 +58,8 @@ def _compile(template: str) -> Template:
     environment = _environment()
     tree = environment.parse(template)
     _put_meters(tree)
+    if sum(1 for _ in tree.find_all(nodes.Node)) > PARTS:
+        raise TooMuchError(f"has more than {PARTS:,} parts")
     return Template.from_code(environment, environment.compile(tree), environment.make_globals({}))
 
 
@@ -77,43 +81,45 @@ class _MeteredEnvironment(ImmutableSandboxedEnvironment):
         return self.binop_table[operator](left, right)
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(function, Macro | BlockReference | LoopContext | Undefined):
+        if isinstance(function, _OF_TEMPLATES):
             cost: float = TURN
         else:
-            hidden = ("_loop_vars", "_block_vars")  # what Jinja hands to `context.call`
-            named = {key: kwargs[key] for key in kwargs if key not in hidden}
-            args = tuple(list(arg) if isinstance(arg, Iterator) else arg for arg in args)
-            cost = _price(function)(*args, **named)
+            if getattr(function, "__name__", "") == "join":
+                args = tuple(list(arg) if isinstance(arg, Iterator) else arg for arg in args)
+            cost = _price(function, args, {k: kwargs[k] for k in kwargs if k not in _HIDDEN})
         _meter(context).spend(cost)
         return super().call(context, function, *args, **kwargs)
 
 
+_HIDDEN = ("_loop_vars", "_block_vars")  # Jinja's, for `context.call`
+_OF_TEMPLATES = (Macro, BlockReference, LoopContext, Undefined)
+
+
 def _meter(context: Context) -> Meter:
-    return cast(_MeteredContext, context).meter
+    return context.meter  # type: ignore[attr-defined, no-any-return]
 
 
-def _price(function: Any) -> Callable[..., float]:
-    """The cost of a call as a function of its arguments; only known functions have one."""
-    rule = None
-    if isinstance(function, BuiltinMethodType | MethodType):
+def _price(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
+    """The cost of a call; only functions that have one may be called."""
+    if isinstance(function, _BOUND):
         owner, name = function.__self__, function.__name__
         for kind, table in _METHODS:
-            if isinstance(owner, kind):
-                rule = table.get(name)
-                break
-        if rule:
-            return functools.partial(rule, owner)
+            if isinstance(owner, kind) and name in table:
+                return table[name](owner, *args, **kwargs)
     elif isinstance(function, FunctionType) and hasattr(function, "__wrapped__"):
         pattern = function.__wrapped__.__self__  # Jinja's own str.format
-        return lambda *args, **kwargs: costs.formatting(pattern, *args, *kwargs.values())
+        return costs.formatting(pattern, *args, *kwargs.values())
+    elif function is _strftime_now:
+        return costs.formatting(*args, **kwargs)
     elif function in _GLOBALS.values():
-        return costs.formatting if function is _strftime_now else costs.reading
+        return costs.reading(*args, **kwargs)
     raise SecurityError(f"{function!r:.100} is nothing that a chat template may call")
 
 
+_BOUND = (BuiltinMethodType, MethodType)
 _METHODS: tuple[tuple[Any, dict[str, costs.Cost]], ...] = (
     (str, costs.TEXT_METHODS),
-    (list | tuple, costs.LIST_METHODS),
+    ((list, tuple), costs.LIST_METHODS),
     (Mapping, costs.MAPPING_METHODS),
     (LoopContext, costs.LOOP_METHODS),
 )
