@@ -23,7 +23,7 @@ MAY_IMPORT = {
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "completion", "loading", "weights", "settings"},
-    "batch": {"result", "model", "completion", "engine", "settings", "errors"},
+    "batch": {"result", "model", "completion", "conversation", "engine", "settings", "errors"},
     "result": {"completion", "engine"},
     "model": {"side_by_side", "completion", "conversation", "loading", "weights"}
     | {"engine", "errors"},
@@ -59,7 +59,7 @@ OWNERS = {
     "filelock": "hub/locks.py",
     "pydantic": "catalog/registry.py",
     "platformdirs": "settings.py",
-    "jinja2": "engine/chat.py",
+    "jinja2": "engine/template_",
     "llguidance": "engine/constraint.py",
     "numpy": "engine/constraint.py",
 }

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lokal.engine.chat import Message, RefusedError, render, render_keeping_system
-from lokal.errors import LoadError
+from lokal.engine.chat import Message, render, render_keeping_system
+from lokal.errors import LoadError, RefusedError
 
 # Written after the shapes that Mistral's models have used over time.
 V1 = ggufs.RAISING_TEMPLATE  # 7B v0.1, v0.2, Mixtral: raises on a system message
@@ -173,7 +173,6 @@ def test_what_a_template_may_not_see_is_empty(template: str) -> None:
         "{{ " + "(" * 5000 + " }}",  # RecursionError
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
         "{% for a in x %}" * 30 + "{% endfor %}" * 30,  # SyntaxError
-        "{{ 'a' * 10**15 }}",  # MemoryError
         "{{ 'x' | int('y') + messages }}",
         "{{ messages | tojson(indent=messages) }}",
         "{% generation %}",
