@@ -19,16 +19,17 @@ ASK: Message = {"role": "user", "content": "Hi"}
 LONG: Message = {"role": "user", "content": ("ab <b> c's, " * 8 + "\n") * 10_000}
 
 
-def doubled(start: str, step: str, then: str) -> str:
-    """A template that makes a value of twice the size 64 times over, and uses it."""
-    steps = "{% set ns.x = " + step + " %}"
+def repeated(start: str, step: str, times: int, then: str) -> str:
+    """A template that makes a value of itself many times over, and uses it."""
     return (
-        "{% set ns = namespace(x="
-        + start
-        + ") %}{% for i in range(64) %}"
-        + steps
-        + ("{% endfor %}" + then)
+        f"{{% set ns = namespace(x={start}) %}}{{% for i in range({times}) %}}"
+        f"{{% set ns.x = {step} %}}{{% endfor %}}{then}"
     )
+
+
+def doubled(start: str, step: str, then: str) -> str:
+    """The same, of a step that makes it twice as large."""
+    return repeated(start, step, 64, then)
 
 
 def nested(n: int, inner: str) -> str:
@@ -54,15 +55,16 @@ HOSTILE = {
     "loops that write a constant": "{% for i in range(100000) %}{{ '"
     + "x" * 50_000
     + "' }}{% endfor %}",
-    "recursive macros": "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}"
-    "{{ m(90) }}",
-    "macros in a circle": "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}",
+    "recursive macros": "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}"
+    "{% endmacro %}{{ m(90) }}",
+    "macros in a circle": "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}"
+    "{% endmacro %}{{ a() }}",
     "a recursive loop": "{% for x in [1, 2] recursive %}{{ loop([1, 2]) }}{% endfor %}",
     "recursive loops of a bounded depth": "{% for x in [1, 2] recursive %}"
     "{% if loop.depth < 90 %}{{ loop([1, 2]) }}{% endif %}{% endfor %}",
-    "blocks in blocks": "{% block z %}{% endblock %}"
+    "blocks in blocks": "{% block b0 %}x{% endblock %}"
     + "".join(
-        f"{{% block b{n} %}}{{% if n is defined %}}{{% endif %}}x{'{{ self.b%d() }}' % (n - 1) * 2 if n else ''}{{% endblock %}}"
+        f"{{% block b{n + 1} %}}{{{{ self.b{n}() }}}}{{{{ self.b{n}() }}}}{{% endblock %}}"
         for n in range(40)
     ),
     "callers": "{% macro m() %}{{ caller() }}{{ caller() }}{% endmacro %}"
@@ -101,16 +103,13 @@ HOSTILE = {
     "nested mappings": doubled("{}", "{'a': ns.x, 'b': ns.x}", "{{ ns.x | tojson }}"),
     "nested namespaces": doubled("1", "namespace(a=ns.x, b=ns.x)", "{{ ns.x }}"),
     "a namespace that holds itself": "{% set ns = namespace() %}{% set ns.x = [ns, ns] %}{{ ns }}",
-    "deep lists": "{% set ns = namespace(x=1) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}",
-    "deep tuples as keys": "{% set ns = namespace(x=1) %}{% for i in range(99999) %}{% set ns.x = (ns.x,) %}"
-    "{% endfor %}{{ {ns.x: 1} }}",
-    "deep tuples, unique": "{% set ns = namespace(x=1) %}{% for i in range(99999) %}{% set ns.x = (ns.x,) %}"
-    "{% endfor %}{{ [ns.x] | unique | list }}",
+    "deep lists": repeated("1", "[ns.x]", 99_999, "{{ ns.x }}"),
+    "deep tuples as keys": repeated("1", "(ns.x,)", 99_999, "{{ {ns.x: 1} }}"),
+    "deep tuples, unique": repeated("1", "(ns.x,)", 99_999, "{{ [ns.x] | unique | list }}"),
     "doubling in a block": doubled("'a'", "ns.x", "")
     + "{% set x = 'ab' %}"
     + "{% set x %}{{ x }}{{ x }}{% endset %}" * 40,
-    "slices": BIG
-    + "{% set ns = namespace(x=[]) %}{% for i in range(100000) %}{% set ns.x = ns.x + [big[1:]] %}{% endfor %}",
+    "slices": BIG + repeated("[]", "ns.x + [big[1:]]", 99_999, ""),
     "many slices": BIG + "{{ [" + "big[1:]," * 5000 + "] | length }}",
     # numbers
     "a power": "{{ 2 ** (10 ** 10) }}",
@@ -126,8 +125,8 @@ HOSTILE = {
     "a number that text spells": BIG
     + "{{ ('f' * 6000000) | int(base=16) % 7 }}"
     + "{% set n = ('f' * 1000000) | int(base=16) %}{{ n * n % 7 }}",
-    "divisibility": "{% set n = ('f' * 4000000) | int(base=16) %}{% set m = ('f' * 1000000) | int(base=16) %}"
-    "{{ n is divisibleby(m) }}",
+    "divisibility": "{% set n = ('f' * 4000000) | int(base=16) %}"
+    "{% set m = ('f' * 1000000) | int(base=16) %}{{ n is divisibleby(m) }}",
     "rounding": f"{{{{ 1 | round({HUGE}) }}}}",
     # widths
     "%": f"{{{{ '%{HUGE}d' % 1 }}}}",
@@ -149,9 +148,9 @@ HOSTILE = {
     "str.replace of nothing": BIG + "{{ big.replace('', big) }}",
     "str.join": BIG + "{{ big.join(big) }}",
     "str.join of a range": BIG + "{{ big.join(range(10000) | map('string')) }}",
-    "str.join of one value often": "{{ ''.join([messages[0]] * 100000 | map(attribute='content')) }}"
-    + BIG
-    + "{{ ([{'a': big}] * 100000) | map(attribute='a') | join }}",
+    "str.join of one value often": BIG
+    + "{{ ''.join(([{'a': big}] * 100000) | map(attribute='a')) }}",
+    "|join of one value often": BIG + "{{ ([{'a': big}] * 100000) | map(attribute='a') | join }}",
     "str.translate": "{{ ('a' * 100000).translate({97: 'b' * 100000}) }}",
     "int.to_bytes": f"{{{{ (1).to_bytes({HUGE}, 'big') }}}}",
     "|center": f"{{{{ 'a' | center({HUGE}) }}}}",
@@ -220,7 +219,8 @@ HOSTILE = {
     "spaces": "{{" + " " * 90_000,
     "lines": "{{ a" + "\n" * 90_000 + "-",
     "constants folded early": f"{{% set x = 'a' | center({HUGE}) %}}",
-    "a block's argument, computed early": f"{{% autoescape 'a' | indent({HUGE}) ~ 'a' * {HUGE} %}}{{% endautoescape %}}",
+    "a block's argument, computed early": f"{{% autoescape 'a' | indent({HUGE}) ~ 'a' * {HUGE} %}}"
+    "{% endautoescape %}",
 }
 
 
@@ -244,17 +244,10 @@ def test_a_hostile_template_is_refused_in_time(template: str, message: Message) 
 
 
 VALUES = st.sampled_from(
-    ["'a'", "'%s'", "'{0}'", "' '", "7", "99999999", "-2", "0.5", "[]", "[1]", "(1, 2)", "{'a': 1}"]
-    + [
-        "none",
-        "messages",
-        "messages[0].content",
-        "x",
-        "ns.x",
-        "ns",
-        "range(99999)",
-        "loop",
-        "nothing",
+    [
+        *("'a'", "'%s'", "'{0}'", "' '", "7", "99999999", "-2", "0.5", "none", "nothing"),
+        *("[]", "[1]", "(1, 2)", "{'a': 1}", "range(99999)"),
+        *("x", "ns", "ns.x", "loop", "messages", "messages[0].content"),
     ]
 )
 UNARY = [
@@ -318,7 +311,8 @@ def test_anything_ends_in_time(expressions: list[str], message: Message, n_turns
     """Each expression works on what the one before it made, over and over."""
     steps = "".join(f"{{% set x = {e} %}}{{% set ns.x = x %}}" for e in expressions)
     template = (
-        "{% macro m(x) %}{{ x }}{{ x }}{% endmacro %}{% set ns = namespace(x='ab') %}{% set x = 2 %}"
+        "{% macro m(x) %}{{ x }}{{ x }}{% endmacro %}{% set ns = namespace(x='ab') %}"
+        "{% set x = 2 %}"
         f"{{% for i in range({n_turns}) %}}{steps}{{% endfor %}}{{{{ ns.x }}}}"
     )
     refusal(template, message)
@@ -356,7 +350,8 @@ def test_anything_ends_in_time(expressions: list[str], message: Message, n_turns
         "{% set ns = namespace({'_x': 1}) %}",
         "{{ namespace.__init__.__globals__ }}",
         "{{ loop.__init__.__globals__ }}",
-        "{% for x in [1] %}{{ loop._iterable.__class__ }}{{ loop.__init__.__globals__ }}{% endfor %}",
+        "{% for x in [1] %}{{ loop._iterable.__class__ }}{% endfor %}",
+        "{% for x in [1] %}{{ loop.__init__.__globals__ }}{% endfor %}",
         "{% macro m() %}{% endmacro %}{{ m._func.__globals__ }}",
         "{% macro m() %}{% endmacro %}{{ m.__call__.__func__ }}",
         "{{ nothing.__init__.__globals__ }}",
@@ -376,9 +371,8 @@ def test_nothing_inside_can_be_reached(template: str) -> None:
     try:
         text = render(template, messages, bos_token="", eos_token="")
     except LoadError as error:
-        assert "broken" in error.message
-    else:
-        assert text in ("", "[]", "[Undefined]")
+        text = error.message.partition("broken")[1]
+    assert text in ("broken", "", "[]", "[Undefined]")
     assert messages == [ASK]
 
 
@@ -392,14 +386,14 @@ def test_ordinary_work_on_much_text_is_no_offence() -> None:
         "{% for part in ns.text.split('\n') if part.startswith('#') %}{% endfor %}"
         "{{ '<' ~ m.role + '>' + ns.text + '\n' }}{{ show(ns.text) }}{{ m | tojson(indent=2) }}"
         "{{ '%s' | format(ns.text) }}{{ ns.text | replace('<b>', '**') | length }}"
-        "{% if loop.last and messages[1:] | selectattr('role', 'equalto', 'user') | list %}!{% endif %}"
+        "{% if loop.last and messages[1:] | selectattr('role', 'eq', 'user') | list %}!{% endif %}"
         "{% endfor %}"
     )
     for messages in (
         [LONG],
         [ASK, LONG, LONG],
         [ASK] * 500,
-        [{**ASK, "content": "a\n" * 5000}] * 500,
+        [{**ASK, "content": "a b\n" + "c " * 5000}] * 500,
     ):
         assert render(template, messages, bos_token="", eos_token="")
 

@@ -1,16 +1,15 @@
 """Chat templates of all families render as `transformers` renders them, byte for byte.
 
 `families/` holds a template for each family in the registry: its format, said with the constructs
-of Jinja that its own template is made of. Templates from elsewhere can be tried as well: every
-`*.jinja` file in the directory that the environment variable LOKAL_CHAT_TEMPLATES names.
+of Jinja that its own template is made of. `registry` names it for every model. Templates from
+elsewhere can be tried as well: every `*.jinja` file in the directory that the environment variable
+LOKAL_CHAT_TEMPLATES names.
 """
 
 from __future__ import annotations
 
 import copy
 import os
-import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,58 @@ import jinja2
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
+import lokal
+from lokal.catalog.registry import Registry
 from lokal.engine.chat import render
-from lokal.errors import LokalError, LoadError, RefusedError
+from lokal.errors import LoadError, RefusedError
+from lokal.gguf import reader
 
-FAMILIES = sorted(Path(__file__).with_name("families").glob("*.jinja"))
-OTHERS = sorted(Path(os.environ.get("LOKAL_CHAT_TEMPLATES", os.devnull)).glob("*.jinja"))
+ENTRIES = list(Registry.read().entries())
+
+# What a model of the registry is called, and the family that its template is of.
+REGISTRY = {
+    "mistral": "mistral-v3",
+    "mistral:7b-v0.2": "mistral-v1",
+    "mixtral": "mistral-v1",
+    "mixtral:8x22b": "mistral-v3",
+    "mistral-nemo": "mistral-nemo",
+    "mistral-small": "mistral-small",
+    "ministral": "ministral",
+    "magistral": "magistral",
+    "devstral": "devstral",
+    "voxtral": "mistral-small",
+    "grok:2": "grok-2",
+    "llama3.1": "llama3.1",
+    "llama3.2": "llama3.2",
+    "llama3.3": "llama3.1",
+    "tinyllama": "tinyllama",
+    "deepseek-r1": "deepseek-r1",
+    "deepseek-r1:671b": "deepseek-r1-0528",
+    "deepseek-v3": "deepseek-v3",
+    "qwen2.5": "qwen2.5",
+    "qwen3": "qwen3",
+    "gpt-oss": "gpt-oss",
+    "gemma3": "gemma3",
+    "phi4": "phi4",
+    "phi4-mini": "phi4-mini",
+    "smollm2": "smollm2",
+    "smollm3": "smollm3",
+}
+
+
+def known() -> dict[str, str]:
+    """Templates by name: of families, of the registry, the embedded one, and from elsewhere."""
+    folders = [Path(__file__).with_name("families")]
+    if "LOKAL_CHAT_TEMPLATES" in os.environ:
+        folders.append(Path(os.environ["LOKAL_CHAT_TEMPLATES"]))
+    paths = [path for folder in folders for path in sorted(folder.glob("*.jinja"))]
+    templates = {path.stem: path.read_text(encoding="utf-8") for path in paths}
+    templates |= {entry.ref: entry.template for entry in ENTRIES if entry.template}
+    tiny = reader.read(Path(lokal.__file__).parent / "data" / "tiny.gguf").chat_template
+    return {**templates, "tiny": tiny or ""}
+
+
+TEMPLATES = known()
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 
 
@@ -75,7 +121,9 @@ TOOLS = [
 ]
 TURNS = [user("Hi"), assistant("Hello"), user("Bye")]
 TOOL_TURNS = [user(), assistant("", tool_calls=[call()]), result()]
-UNICODE = "Grüße, 世界 🌍\u200d\u2028 <|im_end|> </s> [INST] {{ 7 * 7 }} {% raw %} 'q' \"d\" \\ \t\r\n\n end "
+UNICODE = (
+    "Grüße, 世界 🌍\u200d\u2028 <|im_end|> </s> {{ 7 * 7 }} {% raw %} 'q' \"d\" \\ \t\r\n\n end "
+)
 
 # A conversation and what else the template is given.
 SHAPES: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
@@ -179,21 +227,35 @@ def theirs(template: str, messages: Any, variables: dict[str, Any]) -> str:
 
 
 def ours(template: str, messages: Any, variables: dict[str, Any]) -> str:
+    """The same of lokal; what takes too long or makes too much is neither refused nor broken."""
     try:
         return f"text: {render(template, messages, **TOKENS, **variables)}"
     except RefusedError as error:
         return error.message.replace("the chat template refuses", "refused")
     except LoadError as error:
-        assert "broken" in error.message, error.message
-        return "broken"
+        return "broken" if "is broken" in error.message else error.message
+
+
+def test_every_model_has_its_family() -> None:
+    """A model that is added to the registry is thought of here."""
+    for entry in ENTRIES:
+        if not entry.base and not entry.embedded and not entry.template:
+            family = REGISTRY.get(entry.ref) or REGISTRY[entry.ref.partition(":")[0]]
+            assert family in TEMPLATES
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("path", [*FAMILIES, *OTHERS], ids=lambda path: path.stem)
-def test_templates_render_as_in_transformers(path: Path, shape: str) -> None:
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_templates_render_as_in_transformers(template: str, shape: str) -> None:
     """The same text, or the same refusal."""
-    template = path.read_text(encoding="utf-8")
     messages, variables = SHAPES[shape]
     untouched = copy.deepcopy(messages)
-    assert ours(template, messages, variables) == theirs(template, messages, variables)
+    source = TEMPLATES[template]
+    assert ours(source, messages, variables) == theirs(source, messages, variables)
     assert messages == untouched
+
+
+def test_every_family_renders_an_ordinary_conversation() -> None:
+    """So that parity is not one of failures."""
+    for template in TEMPLATES.values():
+        assert ours(template, *SHAPES["turns"]).startswith("text: ")
