@@ -284,6 +284,6 @@ def test_a_template_that_takes_too_long_is_not_asked_again() -> None:
     """Other forms of the conversation would take as long."""
     spell = "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}"
     start = time.monotonic()
-    with pytest.raises(LoadError, match="takes too long"):
+    with pytest.raises(LoadError, match=r"takes too long|makes too much"):
         chat(spell + "{{ m(90) }}", SYSTEM, ASK)
     assert time.monotonic() - start < 2

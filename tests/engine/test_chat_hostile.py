@@ -94,6 +94,7 @@ HOSTILE = {
     "nested lists, sorted": doubled("[1]", "[ns.x, ns.x]", "{{ [ns.x, ns.x[:]] | sort | length }}"),
     "nested lists, tested": doubled("[1]", "[ns.x, ns.x]", "{{ ns.x is eq(ns.x[:]) }}"),
     "nested lists, refused": doubled("[1]", "[ns.x, ns.x]", "{{ raise_exception(ns.x) }}"),
+    "nested lists, called": doubled("[1]", "[ns.x, ns.x]", "{{ ns.x() }}"),
     "nested tuples as keys": doubled("(1,)", "(ns.x, ns.x)", "{{ {ns.x: 1} }}"),
     "nested tuples as indices": doubled("(1,)", "(ns.x, ns.x)", "{{ messages[0][ns.x] }}"),
     "nested tuples asked for": doubled("(1,)", "(ns.x, ns.x)", "{{ messages[0].get(ns.x) }}"),
@@ -111,6 +112,17 @@ HOSTILE = {
     + "{% set x %}{{ x }}{{ x }}{% endset %}" * 40,
     "slices": BIG + repeated("[]", "ns.x + [big[1:]]", 99_999, ""),
     "many slices": BIG + "{{ [" + "big[1:]," * 5000 + "] | length }}",
+    "arguments, unpacked and kept": "{% set ns = namespace(x=[]) %}"
+    "{% macro m() %}{% set ns.x = [ns.x, varargs] %}{% endmacro %}"
+    "{% set many = range(100000) | list %}{% for i in many %}{{ m(*many) }}{% endfor %}",
+    "blocks, kept": "{% block b %}"
+    + "x" * 50_000
+    + "{% endblock %}"
+    + repeated("[]", "[ns.x, self.b()]", 99_999, ""),
+    "attributes of itself": "{% set ns = namespace() %}{% set ns.a = ns %}"
+    "{{ ([ns] * 100000) | sort(attribute='" + "a." * 20_000 + "a') }}",
+    "attributes of itself, handed on": "{% set ns = namespace() %}{% set ns.a = ns %}"
+    "{{ range(100000) | map('d', ns) | map(attribute='" + "a." * 20_000 + "a') | list }}",
     # numbers
     "a power": "{{ 2 ** (10 ** 10) }}",
     "a power of a float": "{% for i in range(100000) %}{{ 2 ** 100000 % 3 }}{% endfor %}",
@@ -134,6 +146,7 @@ HOSTILE = {
     "% with a precision": f"{{{{ '%.{HUGE}f' % 1 }}}}",
     "% with Arabic digits": "{{ '{:٩٩٩٩٩٩٩٩٩}'.format(1) }}",
     "% often": BIG + "{{ ('%s' * 1000) % ((big,) * 1000) }}",
+    "a pattern of numbers": BIG + "{{ ('1 ' * 4000000) % () }}",
     "the format filter": f"{{{{ '%{HUGE}d' | format(1) }}}}",
     "str.format": f"{{{{ '{{:{HUGE}}}'.format(1) }}}}",
     "str.format with the width a value": f"{{{{ '{{:{{}}}}'.format(1, {HUGE}) }}}}",
@@ -161,6 +174,8 @@ HOSTILE = {
     "|join": BIG + "{{ range(100000) | join(big) }}",
     "|batch": f"{{{{ [1] | batch({HUGE}, 1) | list }}}}",
     "|slice": f"{{{{ [1] | slice({HUGE}) | list }}}}",
+    "|title": BIG + "{{ ('a ' * 4000000) | title | length }}",
+    "|indent of lines": BIG + "{{ ('a\\n' * 4000000) | indent(1) | length }}",
     "|tojson": f"{{{{ [[1]] | tojson(indent={HUGE}) }}}}",
     "|tojson with separators": BIG + "{{ range(100000) | list | tojson(separators=(big, big)) }}",
     "|wordwrap": BIG + "{{ big | wordwrap(1) }}",

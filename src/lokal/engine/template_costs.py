@@ -16,10 +16,13 @@ from lokal.engine.template_meter import weigh
 
 Cost = Callable[..., float]
 
-PIECE = 64
-"""An item of a new list that is a new value itself: bytes in memory."""
-NAME = 200
-"""Characters that the name of an attribute may have."""
+PIECE = 32
+"""Units for an item of a new list that is a new value itself."""
+PATTERN = 100_000
+"""Characters of a pattern that is filled; numbers are looked for in it."""
+DOTS = 8
+"""How far down the name of an attribute may lead."""
+SPACES = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())
 
 _DIGITS = re.compile(r"\d+")
 _NESTED = re.compile(r"\{[^{}]+\{")
@@ -54,7 +57,7 @@ def n_items(value: Any) -> int:
 
 def formatting(pattern: str, *values: Any) -> float:
     """Of filling a pattern: each field may show all values, as wide as any number says."""
-    if _NESTED.search(pattern):  # a width that is a value
+    if len(pattern) > PATTERN or _NESTED.search(pattern):  # a width that is a value
         return inf
     numbers = [int(digits[:10]) for digits in _DIGITS.findall(pattern)]
     numbers += [min(abs(value), 10**10) for value in values if isinstance(value, int)]
@@ -77,9 +80,13 @@ def looking(*_values: Any, **_named: Any) -> float:
 
 def passing(value: Any, *names: Any, **named: Any) -> float:
     """Of handing on the items of a value one by one; names are attributes, filters or tests."""
-    if any(len(name) > NAME for name in (*names, *named.values()) if isinstance(name, str)):
+    if any(name.count(".") > DOTS for name in (*names, *named.values()) if isinstance(name, str)):
         return inf
     return PIECE * n_items(value)
+
+
+def _arranging(value: Any, *names: Any, **named: Any) -> float:
+    return reading(value) + passing(value, *names, **named)
 
 
 def _searching_backwards(value: str, what: str = "", *_bounds: Any, **_named: Any) -> float:
@@ -91,7 +98,7 @@ def _stripping(value: Any, chars: Any = None) -> float:
 
 
 def _splitting(value: str, separator: str | None = None, *_rest: Any, **_named: Any) -> float:
-    n_pieces = value.count(separator) if separator else len(value) // 2
+    n_pieces = value.count(separator) if separator else sum(map(value.count, SPACES))
     return len(value) + PIECE * (1 + n_pieces)
 
 
@@ -122,7 +129,11 @@ def _join(items: Any, separator: str = "", attribute: Any = None) -> float:
 
 def _indent(value: str, width: Any = 4, *_which: Any, **_named: Any) -> float:
     margin = len(width) if isinstance(width, str) else abs(width)
-    return len(value) + (1 + value.count("\n")) * margin
+    return len(value) + (1 + value.count("\n")) * (PIECE + margin)
+
+
+def _title(value: Any) -> float:
+    return PIECE * reading(value)
 
 
 def _tojson(
@@ -179,15 +190,13 @@ LOOP_METHODS: dict[str, Cost] = {"cycle": looking, "changed": reading}
 FILTERS: dict[str, Cost] = {
     **_alike("count d default first last length", looking),
     **_alike("items list map reject rejectattr reverse select selectattr", passing),
-    **_alike(
-        "abs attr capitalize dictsort e escape float int lower max min safe sort string title "
-        "truncate unique upper",
-        reading,
-    ),
+    **_alike("dictsort max min sort unique", _arranging),
+    **_alike("abs attr capitalize e escape float int lower safe string truncate upper", reading),
     "format": _format,
     "indent": _indent,
     "join": _join,
     "replace": _replacing,
+    "title": _title,
     "tojson": _tojson,
     "trim": _stripping,
 }

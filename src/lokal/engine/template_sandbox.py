@@ -19,7 +19,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro, Undefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Namespace
 
 from lokal.engine import template_costs as costs
@@ -82,7 +82,7 @@ class _MeteredEnvironment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         if isinstance(function, _OF_TEMPLATES):
-            cost: float = TURN
+            cost: float = TURN + costs.PIECE * (len(args) + len(kwargs))
         else:
             if getattr(function, "__name__", "") == "join":
                 args = tuple(list(arg) if isinstance(arg, Iterator) else arg for arg in args)
@@ -113,7 +113,8 @@ def _price(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> floa
         return costs.formatting(*args, **kwargs)
     elif function in _GLOBALS.values():
         return costs.reading(*args, **kwargs)
-    raise SecurityError(f"{function!r:.100} is nothing that a chat template may call")
+    name = getattr(function, "__name__", type(function).__name__)
+    raise SecurityError(f"{name} is nothing that a chat template may call")
 
 
 _BOUND = (BuiltinMethodType, MethodType)
@@ -175,7 +176,7 @@ def _put_meters(tree: nodes.Template) -> None:
                 node.arg = _metered(node.arg)
         elif isinstance(node, nodes.Pair):
             node.key = _metered(node.key)
-        elif isinstance(node, nodes.For | nodes.Macro | nodes.CallBlock):
+        elif isinstance(node, nodes.For | nodes.Macro | nodes.CallBlock | nodes.Block):
             size = nodes.Const(TURN + _size(node.body))
             node.body.insert(0, nodes.ExprStmt(_filter(nodes.Const(None), "turn!", size)))
             if isinstance(node, nodes.For) and node.test:
@@ -198,7 +199,7 @@ def _put_meters_on_comparison(node: nodes.Compare) -> None:
 def _size(body: list[nodes.Node]) -> int:
     """What one pass through a body can make without asking: its texts, and an item for each node.
 
-    Loops and macros in it ask for themselves.
+    Loops, macros and blocks in it ask for themselves.
     """
     size = 0
     for node in body:
@@ -207,7 +208,7 @@ def _size(body: list[nodes.Node]) -> int:
             size += len(node.data)
         elif isinstance(node, nodes.Const) and isinstance(node.value, str):
             size += len(node.value)
-        elif not isinstance(node, nodes.For | nodes.Macro | nodes.CallBlock):
+        elif not isinstance(node, nodes.For | nodes.Macro | nodes.CallBlock | nodes.Block):
             size += _size(list(node.iter_child_nodes()))
     return size
 
@@ -304,6 +305,7 @@ _SETTLED = {"join", "max", "min", "sort", "unique"}
 _GLOBALS: dict[str, Any] = {
     "dict": dict,
     "namespace": _PublicNamespace,
+    "range": safe_range,
     "raise_exception": _raise_exception,
     "strftime_now": _strftime_now,
 }
@@ -317,7 +319,6 @@ def _environment() -> Environment:
         extensions=[loopcontrols, _Generation],
         optimized=False,
     )
-    _GLOBALS["range"] = environment.globals["range"]
     environment.globals = _GLOBALS
     filters: dict[str, Any] = {**environment.filters, "tojson": _tojson}
     environment.filters = _METERS | {
