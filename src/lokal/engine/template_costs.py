@@ -22,7 +22,9 @@ PATTERN = 100_000
 """Characters of a pattern that is filled; numbers are looked for in it."""
 DOTS = 8
 """How far down the name of an attribute may lead."""
-SPACES = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())
+SPACES = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
 
 _DIGITS = re.compile(r"\d+")
 _NESTED = re.compile(r"\{[^{}]+\{")
