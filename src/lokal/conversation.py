@@ -120,13 +120,6 @@ def _text(number: int, content: Any) -> str:
         content = "\n".join(_part(number, part) for part in content)
     if not isinstance(content, str):
         raise UsageError(f"the content of message {number} is no text", hint="give it a text")
-    try:
-        content.encode()
-    except UnicodeEncodeError:
-        raise UsageError(
-            f"the content of message {number} has half of a surrogate pair",
-            hint="write the whole character",
-        ) from None
     return content
 
 
