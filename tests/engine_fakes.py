@@ -16,9 +16,15 @@ _LETTERS = [*b"abc", EOG]
 
 
 class Bytes:
-    """A vocabulary of the 256 bytes, and a token that ends the generation."""
+    """A vocabulary of the 256 bytes, a token that ends the generation, and the names given."""
 
-    def piece(self, token: int) -> bytes:
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        """Of control tokens, the first of which follows the one that ends the generation."""
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        if token > EOG:
+            return self.names[token - EOG - 1].encode() if special else b""
         return b"" if token == EOG else bytes([token])
 
     def is_eog(self, token: int) -> bool:
@@ -79,7 +85,9 @@ class FakeBackend:
             self.computed += chunk.tokens
             assert len(cells) <= self.shape.n_ctx
             if chunk.sample:
-                tokens.append(next_token(sequence.request, len(cells)))
+                tokens += [
+                    next_token(each.request, len(cells)) for each in (sequence, *chunk.twins)
+                ]
         assert self.n_cells <= self.shape.n_cells
         slots = [chunk.sequence.slot for chunk in plan.chunks]
         assert len(set(slots)) == len(slots) <= self.shape.n_parallel
@@ -116,9 +124,9 @@ def engine(n_slots: int = 1, n_ctx: int = 64, n_batch: int = 8) -> tuple[Engine,
     return engine_of(shape(n_slots, n_ctx, n_batch))
 
 
-def engine_of(shape: Shape) -> tuple[Engine, FakeBackend]:
+def engine_of(shape: Shape, *names: str) -> tuple[Engine, FakeBackend]:
     backend = FakeBackend(shape)
-    return Engine(backend, Scheduler(Bytes(), shape)), backend
+    return Engine(backend, Scheduler(Bytes(*names), shape)), backend
 
 
 def request(id: str = "", *, n_prompt: int = 3, seed: int = 1, **params: Any) -> Request:  # noqa: A002

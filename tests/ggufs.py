@@ -4,7 +4,10 @@
     path = ggufs.write(tmp_path / "moe.gguf", "mixtral", seed=3)  # merged experts
     path = ggufs.write(tmp_path / "old.gguf", "mixtral-2023")     # one tensor per expert: obsolete
     path = ggufs.write(tmp_path / "grok.gguf", "grok", template=None)
+    path = ggufs.write(tmp_path / "gemma.gguf", "gemma3")         # with a sliding window
     path = ggufs.write(tmp_path / "x.gguf", "martian")            # an architecture nobody knows
+    path = ggufs.teach(ggufs.write(tmp_path / "said.gguf", type="F32"), {4: 9, 9: 2})
+    path = ggufs.write_adapter(tmp_path / "lora.gguf", ggufs.adapter_matrices(["output.weight"]))
     first, second = ggufs.write_split(tmp_path / "big.gguf")      # big-00001-of-00002.gguf, ...
 
 The same arguments give the same bytes. `metadata` overrides or adds keys: int -> uint32,
@@ -13,7 +16,7 @@ float -> float32, `Typed(value, kind)` for the rest; None leaves a key out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +28,7 @@ from gguf.quants import quantize
 
 BOS, EOS = "<s>", "</s>"
 BOS_ID, EOS_ID = 1, 2
+BYTE_ID = 5  # of byte 0 in the vocabulary "spm"; the others follow
 
 # Written for these tests after the shape of Mistral's format: one turn is
 # `[INST] question[/INST] answer</s>`. The system text goes into the first user turn.
@@ -91,13 +95,16 @@ def write(
     type: str = "F16",  # noqa: A002 - GGUF's word for it
     metadata: Mapping[str, Any] | None = None,
     split_tensors: int = 0,
+    changes: Mapping[str, np.ndarray] | None = None,
     **sizes: int,
 ) -> Path:
     """Write one model and return its path.
 
-    arch: llama (Mistral's shape), mixtral, mixtral-2023, grok, or any name for a dense model.
+    arch: llama (Mistral's shape), mixtral, mixtral-2023, grok, gemma3, or any name for a dense
+        model.
     vocab: spm (Mistral's kind, with byte fallback), bpe (GPT-2's kind), None for no vocabulary.
-    type: F32, F16 or Q8_0 for the matrices.
+    type: F32, F16, Q8_0 or Q4_0 for the matrices.
+    changes: what is added to the weights of some tensors.
     sizes: fields of `Shape`, such as `context=128`.
     """
     experts = 8 if arch in ("mixtral", "mixtral-2023", "grok") else 0
@@ -114,7 +121,7 @@ def write(
     random = np.random.default_rng(seed)
     kind = gguf.GGMLQuantizationType[type]
     for tensor, size in _tensors(arch, shape, _vocabulary_size(vocab)):
-        _add_tensor(writer, tensor, size, random, kind)
+        _add_tensor(writer, tensor, size, random, kind, (changes or {}).get(tensor))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -128,6 +135,72 @@ def write_split(path: Path, arch: str = "llama", shards: int = 2, **knobs: Any) 
     count = len(list(_tensors(arch, Shape(experts=experts), 1)))
     write(path, arch, split_tensors=-(-count // shards), **knobs)
     return sorted(path.parent.glob(f"{path.stem}-?????-of-?????.gguf"))
+
+
+def teach(path: Path, follows: Mapping[int, int]) -> Path:
+    """Make a model of F32 matrices say after each of these tokens the one that it names."""
+    reader = gguf.GGUFReader(path, "r+")
+    tensors = {tensor.name: tensor.data for tensor in reader.tensors}
+    for name, data in tensors.items():
+        if name.endswith(("attn_output.weight", "ffn_down.weight")):
+            data[:] = 0  # what came before the last token does not count
+    tensors["output.weight"][:] = 0
+    for token, following in follows.items():
+        tensors["output.weight"][following] += 9 * tensors["token_embd.weight"][token]
+    return path
+
+
+Matrices = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def adapter_matrices(
+    tensors: Iterable[str], arch: str = "llama", *, rank: int = 4, seed: int = 0, **sizes: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Random A and B for some tensors of a model of that kind; B @ A is to be added to each."""
+    shape = Shape(**{"experts": 8 if arch in ("mixtral", "grok") else 0, **sizes})
+    known = dict(_tensors(arch, shape, _vocabulary_size("spm")))
+    random = np.random.default_rng(seed)
+    found = {}
+    for name in tensors:
+        *experts, rows, columns = known[name]
+        a = random.standard_normal((*experts, rank, columns), np.float32) * columns**-0.5
+        b = random.standard_normal((*experts, rows, rank), np.float32) * 0.5
+        found[name] = a.astype(np.float32), b.astype(np.float32)
+    return found
+
+
+def write_adapter(
+    path: Path,
+    matrices: Matrices,
+    arch: str = "llama",
+    *,
+    alpha: float | None = None,
+    type: str = "F32",  # noqa: A002 - as above
+    metadata: Mapping[str, Any] | None = None,
+    others: Mapping[str, np.ndarray] | None = None,
+) -> Path:
+    """Write a LoRA adapter; `alpha` None leaves it out, and `others` are no pairs but what it says.
+
+    It adds alpha / rank * B @ A to each tensor, or B @ A without an alpha.
+    """
+    writer = gguf.GGUFWriter(path, arch)
+    items = {"general.type": "adapter", "adapter.type": "lora", "adapter.lora.alpha": alpha}
+    for key, value in {**items, **(metadata or {})}.items():
+        if value is None:
+            writer.kv_data[0].pop(key, None)
+        else:
+            _add(writer, key, value)
+    kind = gguf.GGMLQuantizationType[type]
+    for name, (a, b) in matrices.items():
+        for side, data in (("a", a), ("b", b)):
+            writer.add_tensor(f"{name}.lora_{side}", quantize(data, kind), raw_dtype=kind)
+    for name, data in (others or {}).items():
+        writer.add_tensor(name, data)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
 
 
 def truncate(path: Path, keep: int) -> Path:
@@ -154,6 +227,10 @@ def _model(arch: str, shape: Shape) -> dict[str, Any]:
         f"{arch}.rope.dimension_count": shape.width // shape.heads,
         f"{arch}.rope.freq_base": 10000.0,
     }
+    if arch == "gemma3":  # one block in six sees all tokens, the others a window of them
+        items[f"{arch}.attention.sliding_window"] = 16
+        items[f"{arch}.attention.key_length"] = shape.width // shape.heads
+        items[f"{arch}.attention.value_length"] = shape.width // shape.heads
     if shape.experts:
         items[f"{arch}.expert_count"] = shape.experts
         items[f"{arch}.expert_used_count"] = 2
@@ -239,6 +316,10 @@ def _tensors(arch: str, shape: Shape, vocabulary: int) -> Iterator[tuple[str, tu
             "attn_output": (width, width),
             "ffn_norm": (width,),
         }
+        if arch == "gemma3":
+            head = (width // shape.heads,)
+            sizes |= {"attn_q_norm": head, "attn_k_norm": head}
+            sizes |= {"post_attention_norm": (width,), "post_ffw_norm": (width,)}
         if arch == "grok":
             sizes |= {"attn_output_norm": (width,), "layer_output_norm": (width,)}
         matrices = {"ffn_gate": (ff, width), "ffn_down": (width, ff), "ffn_up": (ff, width)}
@@ -272,6 +353,7 @@ def _add_tensor(
     size: tuple[int, ...],
     random: np.random.Generator,
     kind: gguf.GGMLQuantizationType,
+    change: np.ndarray | None = None,
 ) -> None:
     if len(size) == 1:
         writer.add_tensor(name, np.ones(size, np.float32))
@@ -280,6 +362,8 @@ def _add_tensor(
     # hang on the rounding of one kernel or another.
     scale = 0.5 if name == "output.weight" else 2 * size[-1] ** -0.5
     data = random.standard_normal(size, np.float32) * np.float32(scale)
+    if change is not None:
+        data += change.astype(np.float32)
     if name.endswith("ffn_gate_inp.weight"):
         kind = gguf.GGMLQuantizationType.F32  # as converters keep it
     writer.add_tensor(name, quantize(data, kind), raw_dtype=kind)

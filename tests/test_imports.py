@@ -19,18 +19,20 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # lokal/__init__.py.
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
-    | {"loading", "batch", "result", "completion", "conversation", "side_by_side"}
+    | {"loading", "batch", "result", "completion", "conversation", "dialogue", "side_by_side"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
-    "": {"model", "completion", "loading", "weights", "settings"},
+    "": {"model", "completion", "loading", "weights", "engine", "settings"},
     "batch": {"result", "model", "completion", "conversation", "engine", "settings", "errors"},
     "result": {"completion", "engine"},
-    "model": {"side_by_side", "completion", "conversation", "loading", "weights"}
+    "model": {"side_by_side", "completion", "requests", "loading", "weights"}
     | {"engine", "errors"},
+    "requests": {"conversation", "weights", "engine", "errors"},
     "side_by_side": {"completion", "engine", "errors"},
     "completion": {"engine", "errors"},
     "conversation": {"engine", "errors"},
-    "loading": {"weights", "engine", "hardware", "errors"},
+    "loading": {"weights", "engine", "hardware", "gguf", "checksum", "settings", "errors"},
+    "dialogue": {"conversation", "engine", "errors"},
     "weights": {"engine", "hub", "gguf", "catalog", "checksum", "settings", "errors"}
     | {"preflight"},
     "preflight": {"engine", "hub", "gguf", "hardware", "catalog", "errors"},
@@ -54,6 +56,7 @@ MAY_IMPORT = {
 OWNERS = {
     "typer": "cli/",
     "rich": "cli/",
+    "prompt_toolkit": "cli/keyboard.py",
     "huggingface_hub": "hub/",
     "httpx2": "hub/",
     "filelock": "hub/locks.py",
@@ -61,7 +64,7 @@ OWNERS = {
     "platformdirs": "settings.py",
     "jinja2": "engine/template_",
     "llguidance": "engine/constraint.py",
-    "numpy": "engine/constraint.py",
+    "numpy": ("engine/constraint.py", "engine/logprobs.py"),
 }
 
 # Who may touch the environment besides settings: OpenMP, llama.cpp, Rust and the Hub's library
@@ -159,7 +162,11 @@ def loaded_by(code: str) -> set[str]:
     """Names of the packages that a fresh Python has loaded after running a piece of code."""
     show = "import sys; print(*{m.split('.')[0] for m in sys.modules})"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{code}\n{show}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return set(done.stdout.split())
 
@@ -190,5 +197,13 @@ with lokal.load({str(llama)!r}, ctx=64, threads=1) as model:
         "rich",
         "typer",
         "asyncio",
+        "prompt_toolkit",
     }
     assert loaded_by(code).isdisjoint(heavy)
+
+
+@pytest.mark.parametrize("arguments", [["run", "tiny", "hi", "-n", "1"], ["chat", "tiny"]])
+def test_only_a_conversation_at_a_terminal_loads_the_line_editor(arguments: list[str]) -> None:
+    """It takes as long as everything else together."""
+    code = f"from lokal.cli.outcome import exit_code\nassert exit_code({arguments!r}) == 0"
+    assert loaded_by(code).isdisjoint({"prompt_toolkit", "rich", "asyncio"})

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
     from typing import Any
 
     from lokal.completion import Completion
+    from lokal.engine.lora import Lora
     from lokal.model import Model
 
 __version__ = "0.1.0"
@@ -38,6 +40,7 @@ def load(
     threads: int | None = None,
     gpu_layers: str | int = "auto",
     parallel: str | int = 1,
+    lora: str | os.PathLike[str] | Lora | Iterable[str | os.PathLike[str] | Lora] = (),
     offline: bool = False,
 ) -> Model:
     """Load a model, fetching its weights first if they are not on this machine.
@@ -48,6 +51,8 @@ def load(
         threads: CPU threads; None takes one per physical core.
         gpu_layers: "auto", "all", or how many layers to put on the GPU.
         parallel: how many prompts `Model.batch` answers side by side; "auto" suits the machine.
+        lora: adapter files that change the model, each a path, "FILE:SCALE", or a
+            `lokal.engine.lora.Lora`; one or a list of them.
         offline: never use the network.
 
     Raises:
@@ -57,11 +62,14 @@ def load(
     import os
 
     from lokal import settings
+    from lokal.engine.lora import loras
     from lokal.loading import LoadOptions
     from lokal.model import Model
     from lokal.weights import find, obtain
 
+    options = LoadOptions(ctx, threads, gpu_layers, parallel, lora=loras(lora))
+    options.check()  # before anything is fetched
     surroundings = settings.load(offline=offline)
     name = os.fspath(name)
     weights = obtain(find(name, surroundings), surroundings, ctx=ctx)
-    return Model(weights, LoadOptions(ctx, threads, gpu_layers, parallel))
+    return Model(weights, options)

@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from lokal.engine.detokenizer import printable
-from lokal.engine.request import Event, FinishEvent, FinishReason, Request, Timings, Usage
+from lokal.engine.request import (
+    Event,
+    FinishEvent,
+    FinishReason,
+    Request,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
 from lokal.errors import LokalError
 
 
@@ -19,8 +27,11 @@ class Completion(NamedTuple):
     timings: Timings
     seed: int | None
     reasoning: str | None = None
-    """What the model thought before a constrained answer, if it did."""
+    """What the model thought before it answered, if it did."""
     error: LokalError | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """Of every token but the model's end, if they were asked for; also of reasoning, and of the
+    tokens that a stop text cut off."""
 
 
 def completion(request: Request, events: Iterable[Event]) -> Completion:
@@ -41,6 +52,7 @@ def completion(request: Request, events: Iterable[Event]) -> Completion:
         request.seed,
         printable(reasoning) or None,
         end.error,
+        end.logprobs,
     )
 
 

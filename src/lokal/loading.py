@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 from lokal.engine.build import gpu_bytes
 from lokal.engine.llama import MAX_THREADS, check_threads
+from lokal.engine.lora import Lora, check_loras
 from lokal.engine.scheduler import Shape
 from lokal.errors import UsageError
 from lokal.hardware import context as sizing
 from lokal.hardware.cpu import usable_cores
 from lokal.hardware.memory import available_bytes
+from lokal.settings import Settings
 from lokal.weights import Weights
 
 SINGLE_BATCH = 2048  # tokens of a batch of one sequence; llama.cpp's own default
@@ -28,13 +30,16 @@ class LoadOptions(NamedTuple):
     """What the user asked of a load; None and "auto" leave the choice to lokal.
 
     `ctx` is in tokens, for each sequence; `gpu_layers` is "auto", "all" or a number; `parallel` is
-    how many sequences run side by side, "auto" or a number.
+    how many sequences run side by side, "auto" or a number. `keep` is for a conversation: what is
+    in the KV cache stays for the next request. `lora` are the adapters that change the model.
     """
 
     ctx: int | None = None
     threads: int | None = None
     gpu_layers: str | int = "auto"
     parallel: str | int = 1
+    keep: bool = False
+    lora: tuple[Lora, ...] = ()
 
     def check(self) -> None:
         """Raises: UsageError: what no file and no machine could make right."""
@@ -43,6 +48,7 @@ class LoadOptions(NamedTuple):
         self.n_parallel()
         if self.ctx is not None:
             sizing.check_context(self.ctx)
+        check_loras(self.lora)
 
     def native_gpu_layers(self) -> int | None:
         """The number for llama.cpp: -1 offloads every layer, None is its own choice.
@@ -86,15 +92,23 @@ class LoadOptions(NamedTuple):
         return self.threads
 
 
-def choose_shape(weights: Weights, n_ctx: int, n_parallel: int, *, shares: bool) -> Shape:
+def choose_shape(
+    weights: Weights, n_ctx: int, n_parallel: int, *, shares: bool, keep: bool = False
+) -> Shape:
     """How many sequences of `n_ctx` tokens run side by side, and in what room.
 
     Each in a cache of its own where contexts are small. Else all in one, with room for `TYPICAL`
     tokens each, as sequences seldom fill their context; for one whole context at least, so that
     each would fit alone. `shares` says whether this kind of model can share prefixes.
+
+    A single sequence is computed as if it were the only one ever, unless `keep` says that it goes
+    on where the one before it ended.
     """
-    if n_parallel == 1:  # every answer computed as if it were the only one
-        return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH, streams=True)
+    if n_parallel == 1:
+        # A CPU computes a turn of some tokens faster without flash attention, which takes them one
+        # by one; but then the scores of all pairs of tokens need room.
+        flash = not keep or n_ctx > SMALL_CONTEXT
+        return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH, shares and keep, streams=True, flash=flash)
     most = sizing.most_cells(weights.header, n_parallel, available_bytes())
     n_cells = n_parallel * sizing.padded(n_ctx)
     if n_ctx <= SMALL_CONTEXT and n_cells <= most:
@@ -108,3 +122,28 @@ def choose_shape(weights: Weights, n_ctx: int, n_parallel: int, *, shares: bool)
 def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:
     """The context these weights would get on this machine now."""
     return sizing.choose(weights.header, weights.context_limit, options.ctx, available_bytes())
+
+
+def check_adapters(weights: Weights, adapters: tuple[Lora, ...]) -> None:
+    """Look into adapter files before llama.cpp does.
+
+    Raises:
+        UsageError: a file that is not there, or is named twice.
+        LoadError: one that is no adapter, or belongs to another model.
+    """
+    if not adapters:
+        return
+    from lokal.gguf.adapter import check_adapter
+
+    check_loras(adapters)
+    for lora in adapters:
+        check_adapter(lora.file, weights.header)
+
+
+def lora_settings(adapters: tuple[Lora, ...], settings: Settings) -> list[tuple[str, float]]:
+    """The hex sha256 and the scale of each adapter: what tells answers made with them apart."""
+    if not adapters:
+        return []
+    from lokal.checksum import sha256
+
+    return [(sha256(lora.file, settings.state_dir), lora.scale) for lora in adapters]

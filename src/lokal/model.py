@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self, Unpack
 
 from lokal.completion import Completion, completion
-from lokal.conversation import conversation
 from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel
-from lokal.engine.prompt import Prompt, PromptFormat
-from lokal.engine.request import (
-    MAX_SEED,
-    Event,
-    FinishEvent,
-    Request,
-    SamplingParams,
-    check_seed,
-)
+from lokal.engine.request import Event, FinishEvent, Request
 from lokal.engine.scheduler import Scheduler
 from lokal.errors import UsageError
-from lokal.loading import REPACK_BELOW, LoadOptions, choose_context, choose_shape
+from lokal.loading import (
+    REPACK_BELOW,
+    LoadOptions,
+    check_adapters,
+    choose_context,
+    choose_shape,
+)
+from lokal.requests import Asked, Requests
 from lokal.side_by_side import Take, answers, in_order
 from lokal.weights import Weights
-
-if TYPE_CHECKING:
-    from lokal.engine.constraint import Compiler, Grammar
-    from lokal.engine.request import Constraint
 
 
 class Model:
@@ -43,7 +35,7 @@ class Model:
     loading took.
 
     Raises:
-        LoadError: llama.cpp refuses the file.
+        LoadError: llama.cpp refuses the file, or an adapter is none for it.
         SpaceError: the context does not fit the memory.
         UsageError: an option out of range.
         KeyboardInterrupt: Ctrl-C came while it loaded.
@@ -62,12 +54,20 @@ class Model:
         self.context = choose_context(weights, options)
         gpu_layers, n_threads = options.native_gpu_layers(), options.native_threads()
         n_parallel = options.n_parallel()
+        check_adapters(weights, options.lora)
+        self._lora = options.lora
         self._native = LlamaModel(
-            weights.path, interrupt, gpu_layers=gpu_layers, repack=n_parallel < REPACK_BELOW
+            weights.path,
+            interrupt,
+            gpu_layers=gpu_layers,
+            repack=n_parallel < REPACK_BELOW,
+            lora=options.lora,
         )
         try:
             shares = self._native.shares_prefixes
-            shape = choose_shape(weights, self.context.n_ctx, n_parallel, shares=shares)
+            shape = choose_shape(
+                weights, self.context.n_ctx, n_parallel, shares=shares, keep=options.keep
+            )
             self._context = LlamaContext(self._native, interrupt, shape, n_threads=n_threads)
         except BaseException:
             self._native.close()
@@ -75,7 +75,12 @@ class Model:
         self.shape = self._context.shape
         scheduler = Scheduler(self._native.vocabulary, self.shape)
         self._engine = Engine(self._context, scheduler)
-        self._compiler: Compiler | None = None
+        self._requests = Requests(weights, self._native, scheduler, keep=options.keep)
+        # For callers that run requests themselves, with `events` or `answers`.
+        self.sampling = self._requests.sampling
+        self.logit_bias = self._requests.logit_bias
+        self.format = self._requests.format
+        self.request = self._requests.request
         self.load_seconds = time.perf_counter() - start
 
     def close(self) -> None:
@@ -89,32 +94,15 @@ class Model:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def stream(
-        self,
-        prompt: str | Sequence[Message],
-        *,
-        system: str | None = None,
-        raw: bool = False,
-        seed: int | None = None,
-        schema: str | Mapping[str, Any] | None = None,
-        grammar: str | Grammar | None = None,
-        **sampling: Any,
-    ) -> Iterator[str]:
+    def stream(self, prompt: str | Sequence[Message], **asked: Unpack[Asked]) -> Iterator[str]:
         """Yield the answer piece by piece as the model writes it.
 
         Leaving the loop ends the answer. Streams may be open at once; as many as `load(parallel=…)`
-        said run side by side, the others wait.
+        said run side by side, the others wait. Reasoning is left out.
 
         Args:
             prompt: the user's words, or a whole conversation as OpenAI-style messages.
-            system: what goes before the conversation.
-            raw: complete the text without a chat template.
-            seed: the same seed gives the same text on the same machine; None draws one.
-            schema: a JSON Schema, as text or dict; the answer is JSON that it validates.
-            grammar: another form that the answer must have: a grammar in GBNF or Lark, or a
-                `lokal.engine.constraint.Grammar`, such as Grammar("regex", "yes|no").
-            sampling: any field of `SamplingParams`; what is left out is what the model's makers
-                recommend, else llama.cpp's default.
+            asked: `lokal.requests.Asked` has them all, such as system, seed, max_tokens, schema.
 
         Raises:
             ContextError: the prompt does not fit the context.
@@ -122,9 +110,7 @@ class Model:
             ConstraintError: the schema or grammar does not compile.
             IncompleteError: the answer ended before it matched its schema or grammar.
         """
-        form = self._grammar(schema, grammar)
-        request = self._request(prompt, system, raw, seed, form, self.sampling(**sampling))
-        return self._texts(request)
+        return self._texts(self._requests.asking(**asked)(prompt))
 
     def _texts(self, request: Request) -> Iterator[str]:
         for event in self.events(request):
@@ -134,41 +120,22 @@ class Model:
             elif not event.reasoning:
                 yield printable(event.text)
 
-    def generate(
-        self,
-        prompt: str | Sequence[Message],
-        *,
-        system: str | None = None,
-        raw: bool = False,
-        seed: int | None = None,
-        schema: str | Mapping[str, Any] | None = None,
-        grammar: str | Grammar | None = None,
-        **sampling: Any,
-    ) -> Completion:
-        """The whole answer at once; arguments and errors as in `stream`."""
-        form = self._grammar(schema, grammar)
-        request = self._request(prompt, system, raw, seed, form, self.sampling(**sampling))
+    def generate(self, prompt: str | Sequence[Message], **asked: Unpack[Asked]) -> Completion:
+        """The whole answer at once, and its reasoning; arguments and errors as in `stream`."""
+        request = self._requests.asking(**asked)(prompt)
         answer = completion(request, self.events(request))
         if answer.error:
             raise answer.error
         return answer
 
     def batch(
-        self,
-        prompts: Iterable[str | Sequence[Message]],
-        *,
-        system: str | None = None,
-        raw: bool = False,
-        seed: int | None = None,
-        schema: str | Mapping[str, Any] | None = None,
-        grammar: str | Grammar | None = None,
-        **sampling: Any,
+        self, prompts: Iterable[str | Sequence[Message]], **asked: Unpack[Asked]
     ) -> Iterator[Completion]:
         """Answer many prompts side by side; yields one completion for each, in their order.
 
-        Prompts are taken as there is room for them, so there may be any number. One that cannot be
-        answered yields a completion with `error`; arguments as in `stream`. How many run at once
-        is decided by `load(parallel=…)`.
+        Prompts are taken as there is room for them, so there may be any number; one that several
+        ask at once is computed once. One that cannot be answered yields a completion with `error`;
+        arguments as in `stream`. How many run at once is decided by `load(parallel=…)`.
 
         Raises:
             UsageError: a sampling value out of range.
@@ -176,11 +143,7 @@ class Model:
         """
         if isinstance(prompts, str):
             raise UsageError("one text is no batch", hint="give a list of prompts")
-        params, form = self.sampling(**sampling), self._grammar(schema, grammar)
-
-        def ask(prompt: str | Sequence[Message]) -> Request:
-            return self._request(prompt, system, raw, seed, form, params)
-
+        ask = self._requests.asking(**asked)
         return in_order(self.answers, self.shape.n_parallel, map(partial(partial, ask), prompts))
 
     @property
@@ -203,42 +166,21 @@ class Model:
 
     @property
     def description(self) -> str:
-        """How it runs, in a line: sequences, KV cache, layout of the weights."""
+        """How it runs, in a line: sequences, KV cache, layout of the weights, adapters."""
         shape, n_parallel = self.shape, self.shape.n_parallel
         many = f"{n_parallel} sequences" if n_parallel > 1 else "one sequence"
         prefixes = ", prefixes shared" if shape.share else ""
         repacked = "" if n_parallel < REPACK_BELOW else ", weights not repacked"
         each = "one each" if shape.streams and n_parallel > 1 else "one for all"
+        adapters = "".join(f", adapter {lora.file.name} x {lora.scale:g}" for lora in self._lora)
         return (
             f"{many} of at most {shape.n_ctx} tokens in a KV cache of {shape.n_cells} ({each})"
-            f"{prefixes}{repacked}"
+            f"{prefixes}{repacked}{adapters}"
         )
 
     def check_interrupt(self) -> None:
         """Raises: KeyboardInterrupt: Ctrl-C came while `listening`, and nobody has noticed yet."""
         self._interrupt.check()
-
-    def sampling(self, **changes: Any) -> SamplingParams:
-        """The model's recommended sampling with some fields changed.
-
-        Raises:
-            UsageError: a value out of range.
-        """
-        return replace(self.weights.sampling, **changes)
-
-    def format(self, *, raw: bool = False) -> PromptFormat:
-        """How to turn messages into tokens for this model.
-
-        Raises:
-            ValueError: the model is closed.
-        """
-        if not self._native.native:
-            raise ValueError("the model is closed")
-        return PromptFormat(self._native.vocabulary, None if raw else self.weights.template)
-
-    def check(self, request: Request) -> None:
-        """Raises: ContextError, UsageError: the prompt does not fit the context, or is empty."""
-        self._engine.scheduler.check(request)
 
     def events(self, request: Request) -> Iterator[Event]:
         """Run a request; the events of the engine, for callers that count and render.
@@ -258,70 +200,3 @@ class Model:
         finally:
             events.close()
         self._interrupt.check()
-
-    def constrain(self, request: Request, grammar: Grammar, prompt: Prompt) -> Request:
-        """The request with an answer that must match; reasoning before it need not.
-
-        Raises:
-            UsageError: the request ignores the end of an answer.
-            ConstraintError: the grammar does not compile.
-        """
-        from lokal.engine.reasoning import detect
-
-        if request.params.ignore_eos:
-            raise UsageError(
-                "ignore_eos goes on where an answer that matches must end", hint="leave it out"
-            )
-        return request._replace(
-            constraint=self._compiled(grammar),
-            reasoning=detect(self.weights.template, prompt.text, self._native.vocabulary.tokenize),
-            drop_space=False,  # the grammar says how the answer begins
-        )
-
-    def _request(
-        self,
-        prompt: str | Sequence[Message],
-        system: str | None,
-        raw: bool,
-        seed: int | None,
-        grammar: Grammar | None,
-        params: SamplingParams,
-    ) -> Request:
-        built = self.format(raw=raw).build(conversation(prompt, system))
-        request = new_request(built, params, seed)
-        self.check(request)
-        return self.constrain(request, grammar, built) if grammar else request
-
-    def _grammar(
-        self, schema: str | Mapping[str, Any] | None, grammar: str | Grammar | None
-    ) -> Grammar | None:
-        """The form that answers must have, compiled once to see that it can be."""
-        if schema is None and grammar is None:
-            return None
-        from lokal.engine.constraint import Grammar, schema_grammar
-
-        if schema is not None and grammar is not None:
-            raise UsageError("both a schema and a grammar", hint="give one of them")
-        form = Grammar("grammar", grammar) if isinstance(grammar, str) else grammar
-        if schema is not None:
-            form = schema_grammar(schema)
-        if not isinstance(form, Grammar):
-            raise UsageError(f"the grammar is {form!r:.50}", hint="give a text or a Grammar")
-        self._compiled(form)
-        return form
-
-    def _compiled(self, grammar: Grammar) -> Constraint:
-        # Most runs ask for no form, and their start is to take no longer.
-        from lokal.engine.constraint import Compiler
-
-        if self._compiler is None:
-            self._compiler = Compiler(self._native.vocabulary)
-        return self._compiler.compile(grammar)
-
-
-def new_request(prompt: Prompt, params: SamplingParams, seed: int | None) -> Request:
-    """A request with a seed drawn where none is given."""
-    if seed is None:
-        seed = int.from_bytes(os.urandom(4)) % (MAX_SEED + 1)
-    check_seed(seed)
-    return Request(prompt.tokens, params, seed, os.urandom(8).hex(), prompt.drop_space)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lokal.completion import Completion
-from lokal.engine.request import SamplingParams
+from lokal.engine.prompt import PromptOptions
+from lokal.engine.request import SamplingParams, TokenLogprob
 
 if TYPE_CHECKING:
     from lokal.engine.constraint import Grammar
@@ -43,30 +44,51 @@ def as_dict(answer: Completion, origin: Origin) -> dict[str, Any]:
         "weights": origin.weights,
         "fingerprint": origin.fingerprint,
     }
+    if answer.logprobs is not None:
+        result["logprobs"] = [
+            {**_logprob(token), "top_logprobs": [_logprob(other) for other in token.top]}
+            for token in answer.logprobs
+        ]
     if answer.error:
         result["error"] = {"code": answer.error.code, "message": answer.error.message}
     return result
 
 
+def _logprob(token: TokenLogprob) -> dict[str, Any]:
+    return {
+        "token": token.token,
+        "id": token.id,
+        "logprob": round(token.logprob, 6),
+        "bytes": list(token.data),
+    }
+
+
 def settings_of(
     params: SamplingParams,
     *,
+    form: PromptOptions,
     chat_template: str | None,
     system: str | None,
     ctx: int,
     grammar: Grammar | None,
+    lora: Sequence[tuple[str, float]] = (),
 ) -> dict[str, Any]:
     """Everything besides the weights and the seed that shapes an answer, fit for JSON.
 
     `ctx` is the context in tokens that was asked for, or the model's own, and not what memory
-    allowed this time: a batch that stopped must be able to go on later.
+    allowed this time: a batch that stopped must be able to go on later. `lora` is the sha256 and
+    scale of each adapter.
     """
     return {
         **asdict(params),
         "chat_template": chat_template,
+        "tools": list(form.tools),
+        "think": form.think,
+        "template_kwargs": dict(form.template_kwargs),
         "system": system,
         "ctx": ctx,
         "grammar": list(grammar) if grammar else None,
+        "lora": [list(adapter) for adapter in lora],
     }
 
 

@@ -10,6 +10,7 @@ from lokal import gguf
 from lokal.catalog.entry import Entry
 from lokal.catalog.refs import PathRef, RepoRef, parse
 from lokal.catalog.registry import Registry
+from lokal.engine.reasoning import Channels, Rule, Tags, detect
 from lokal.engine.request import SamplingParams
 from lokal.errors import ModelNameError, UsageError
 from lokal.settings import Settings
@@ -33,19 +34,40 @@ class Source(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A checked GGUF file, and what the registry knows of it."""
+    """A checked GGUF file, and what the registry knows of it.
+
+    `own_template` is a chat template of the user's, in place of the file's.
+    """
 
     name: str
     path: Path
     header: gguf.Header
     entry: Entry | None
+    own_template: str | None = None
 
     @property
     def template(self) -> str | None:
         """The chat template; None for a model that only completes text."""
+        if self.own_template is not None:
+            return self.own_template
         if self.entry and self.entry.base:
             return None
         return (self.entry and self.entry.template) or self.header.chat_template
+
+    @property
+    def reasoning(self) -> Rule | None:
+        """How the model marks its reasoning: the registry's word, else what its template shows.
+
+        None for one that does not reason, or only completes text.
+        """
+        if self.template is None:
+            return None
+        if self.entry is None or self.entry.reasoning is None:
+            return detect(self.template)
+        marks = self.entry.reasoning
+        if marks.channels:
+            return Channels(marks.channels, marks.switch)
+        return Tags(marks.open, marks.close, marks.switch)
 
     @property
     def sampling(self) -> SamplingParams:

@@ -13,7 +13,7 @@ from jinja2 import Environment
 
 import lokal
 from lokal.catalog import sections
-from lokal.catalog.entry import Entry
+from lokal.catalog.entry import Entry, Reasoning
 from lokal.catalog.quants import choose
 from lokal.catalog.refs import NameRef, parse
 from lokal.catalog.registry import Registry, models_toml
@@ -42,7 +42,7 @@ def resolve(registry: Registry, text: str) -> Entry:
 def test_every_entry_is_right_by_the_strict_schema(tmp_path: Path) -> None:
     """Entries are built unchecked from the built-in file; as an overlay it is checked."""
     text = models_toml().read_text(encoding="utf-8")
-    assert set(tomllib.loads(text)) == {"license", "model", "absent"}
+    assert set(tomllib.loads(text)) == {"license", "reasoning", "model", "absent"}
     checked = load(tmp_path, text.partition("[absent.")[0])
     assert list(checked.entries()) == list(Registry.read().entries())
 
@@ -322,6 +322,22 @@ def test_an_overlay_replaces_single_fields_and_keeps_the_rest(tmp_path: Path) ->
     assert resolve(registry, "mistral:7b-v0.2").quant == "Q4_K_M"
 
 
+def test_an_overlay_adds_a_way_of_reasoning(tmp_path: Path) -> None:
+    overlay = """
+    [reasoning.mine]
+    open = "<hm>"
+    close = "</hm>"
+    [reasoning.harmony]
+    channels = ["analysis", "notes"]
+    [model.tiny]
+    reasoning = "mine"
+    """
+    registry = load(tmp_path, overlay)
+    assert resolve(registry, "tiny").reasoning == Reasoning("<hm>", "</hm>")
+    assert resolve(registry, "gpt-oss").reasoning == Reasoning(channels=("analysis", "notes"))
+    assert resolve(registry, "mistral").reasoning is None
+
+
 @pytest.mark.parametrize(
     ("overlay", "parts"),
     [
@@ -341,6 +357,16 @@ def test_an_overlay_replaces_single_fields_and_keeps_the_rest(tmp_path: Path) ->
             "[model.tiny]\nrepo = 'a/b'\n",
             ["model.tiny", "repo and file, or embedded, or path"],
         ),
+        ("[model.tiny]\nreasoning = 'hm'\n", ["model.tiny.reasoning", '[reasoning."hm"]']),
+        ("[model.tiny]\nreasoning = true\n", ["model.tiny.reasoning"]),
+        ("[model.tiny]\nreasoning = {open = 'x'}\n", ["model.tiny", "open and close"]),
+        ("[reasoning.x]\nopen = '<x>'\n", ["reasoning.x", "open and close, or channels"]),
+        ("[reasoning.x]\nopen = ' '\nclose = 'x'\n", ["reasoning.x", "open and close"]),
+        ("[reasoning.harmony]\nopen = 'x'\n", ["reasoning.harmony", "open and close"]),
+        ("[reasoning.x]\nchannels = ['']\n", ["reasoning.x", "open and close"]),
+        ("[reasoning.x]\nchannels = 'x'\n", ["reasoning.x.channels"]),
+        ("[reasoning.x]\nend = 'x'\n", ["reasoning.x.end"]),
+        ("[reasoning]\nx = 3\n", ["reasoning.x: must be a table"]),
         ("[model.tiny]\ndefault = 'x'\n", ["model.tiny.default", "one of the variants"]),
         ("[model.mistral]\ndefault = 'x'\n", ["model.mistral.default", "one of the variants"]),
         ("[model.tiny]\naliases = ['Tiny One']\n", ["model.tiny", "Tiny One"]),

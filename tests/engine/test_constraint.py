@@ -322,6 +322,27 @@ def test_one_token_may_be_kept(vocabulary: Vocabulary, compiler: Compiler) -> No
     assert {*allowed(made.matcher(), vocabulary.n_tokens, keep)} == {*without, keep}
 
 
+@pytest.mark.parametrize(
+    "data", [b"", b"h", b"hello", b"\n hel", "hé你🙂".encode(), b"h\xc3", b"\xf0"]
+)
+def test_an_answer_may_begin_in_the_middle_of_a_token(
+    vocabulary: Vocabulary, compiler: Compiler, data: bytes
+) -> None:
+    """Then it is bytes that begin it, and tokens that go on."""
+    whole = data.decode("utf-8", "ignore") + {b"h\xc3": "é", b"\xf0": "🙂"}.get(data, "") + "!"
+    matcher = compiler.compile(Grammar("regex", re.escape(whole))).matcher()
+    matcher.accept_bytes(data)
+    written = data
+    while matcher.error is None and not matcher.ended:
+        token = allowed(matcher, vocabulary.n_tokens)[-1]
+        written += vocabulary.piece(token)
+        matcher.accept(token)
+    assert (matcher.error, written.decode()) == (None, whole)
+    matcher = compiler.compile(Grammar("regex", "x")).matcher()
+    matcher.accept_bytes(b"hello")
+    assert isinstance(matcher.error, ConstraintError)
+
+
 def test_allowed_logits_keep_their_values(vocabulary: Vocabulary, compiler: Compiler) -> None:
     """The mask forbids, and weighs nothing."""
     n = vocabulary.n_tokens

@@ -26,10 +26,10 @@ from lokal.engine.request import (
     FinishReason,
     Request,
     SamplingParams,
-    Sequence,
     TextEvent,
 )
 from lokal.engine.scheduler import Plan, Scheduler, Shape
+from lokal.engine.sequence import Sequence
 from lokal.errors import ArchitectureError, DamagedFileError, LoadError, UsageError
 from lokal.gguf import check
 from lokal.loading import choose_shape

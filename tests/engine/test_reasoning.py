@@ -1,45 +1,91 @@
-"""Where reasoning is told from the answer."""
+"""Rules of reasoning: how they are found, switched, and what they come to in a vocabulary."""
 
 from __future__ import annotations
 
-from lokal.engine.reasoning import detect
-from lokal.engine.request import Reasoning
+from typing import Any
 
-TEMPLATE = "{{ messages }}{% if x %}<think>{% endif %}"
-BOS, THINK = 1, 99
+import pytest
 
+from lokal.engine.prompt import PromptFormat, PromptOptions
+from lokal.engine.reasoning import Channels, Reasoning, Rule, Tags, detect
+from lokal.errors import UsageError
 
-def one_token(text: str) -> list[int]:
-    """A vocabulary that puts BOS in front and has a token for it."""
-    return [BOS, *([THINK] if text == "<think>" else [*text.encode()])]
-
-
-def letters(text: str) -> list[int]:
-    return [BOS, *text.encode()]
+THINK = Tags("<think>", "</think>")
+SWITCHED = THINK._replace(switch="enable_thinking")
+TEMPLATE = "{{ messages[0].content }}{% if not enable_thinking %}<think></think>{% endif %}"
 
 
-def test_a_prompt_that_opens_it() -> None:
-    """Many templates do, so that the model has no choice; raw prompts can."""
-    opened = Reasoning("</think>", opened=True)
-    assert detect(TEMPLATE, "user: hello\nassistant: <think>\n", letters) == opened
-    assert detect(None, "<think>", letters) == opened
+class Words:
+    """A vocabulary with a token for `<think>`, one for each letter, and BOS in front."""
+
+    bos_text, eos_text, adds_space = "^", "$", False
+
+    def tokenize(self, text: str) -> list[int]:
+        return [1, *([99] if text == "<think>" else text.encode())]
 
 
-def test_a_model_that_may_open_it() -> None:
-    """Its template mentions it, and its vocabulary has a token for it."""
-    assert detect(TEMPLATE, "user: hello\nassistant: ", one_token) == Reasoning(
-        "</think>", opened=False, open_token=THINK
-    )
-    assert detect(TEMPLATE, "user: hello\nassistant: ", letters) is None
+@pytest.mark.parametrize(
+    ("template", "rule"),
+    [
+        ("{{ messages }}", None),
+        ("{{ x }}<think>\n", THINK),
+        ("{{ message.content.split('</think>')[-1] }}", THINK),
+        ("{% if enable_thinking is defined %}<think>{% endif %}", SWITCHED),
+        ("{% if not thinking is defined %}<think>{% endif %}", THINK._replace(switch="thinking")),
+        ("{% if message.thinking is defined %}<think>{% endif %}", THINK),
+        ("{{ '[THINK]' + block['thinking'] + '[/THINK]' }}", Tags("[THINK]", "[/THINK]")),
+        ("<|start|>assistant<|channel|>final<|message|>", Channels()),
+        ("{{ '<|channel>thought\n' }}", Tags("<|channel>thought", "<channel|>")),
+    ],
+)
+def test_a_template_shows_how_its_model_reasons(template: str, rule: Rule | None) -> None:
+    """For files that nobody described."""
+    assert detect(template) == rule
 
 
-def test_no_reasoning() -> None:
-    """Where the template does not know of it, or the prompt has closed it already."""
-    assert detect("{{ messages }}", "hello", one_token) is None
-    assert detect(None, "hello", one_token) is None
-    assert detect(TEMPLATE, "assistant: <think>\n\n</think>\n\n", one_token) is None
+@pytest.mark.parametrize(
+    ("rule", "n_closing"),
+    [(THINK, len("</think>")), (Channels(), len(Channels().closing))],
+)
+def test_marks_as_tokens(rule: Rule, n_closing: int) -> None:
+    """Without BOS; a mark of several tokens can be let through by no mask."""
+    reasoning = Reasoning.of(rule, Words().tokenize)
+    assert reasoning.open_token == (99 if rule == THINK else None)
+    assert len(reasoning.closing) == n_closing
 
 
-def test_words_of_the_user_open_nothing() -> None:
-    """Only the end of the prompt does."""
-    assert detect("{{ messages }}", "user: what is <think>?\nassistant:", one_token) is None
+def built(think: bool | None, rule: Rule | None = SWITCHED, **options: Any) -> str:
+    format_ = PromptFormat.of(Words(), TEMPLATE, PromptOptions(think=think, **options), rule)
+    return format_.build([{"role": "user", "content": "hi"}]).text
+
+
+def test_a_template_s_switch() -> None:
+    """Over what the variables of the user's own say."""
+    assert built(True) == built(None, template_kwargs={"enable_thinking": True}) == "hi"
+    assert built(False) == built(None) == "hi<think></think>"
+    assert built(True, template_kwargs={"enable_thinking": False}) == "hi"
+
+
+def test_what_cannot_be_switched() -> None:
+    """A model that always reasons does so on request too."""
+    assert built(True, THINK) == "hi<think></think>"
+    other = THINK._replace(switch="thinking")
+    for think, rule in ((False, THINK), (True, other), (False, other), (False, Channels())):
+        with pytest.raises(UsageError, match="cannot switch its reasoning") as caught:
+            built(think, rule)
+        assert caught.value.hint == "--reasoning-budget 0 closes it at once"
+    for rule, options in ((None, {}), (SWITCHED, {"raw": True})):
+        assert built(False, rule, **options) == built(None, rule, **options)
+        with pytest.raises(UsageError, match="no reasoning to switch"):
+            built(True, rule, **options)
+
+
+def test_a_prompt_carries_how_its_answer_is_split() -> None:
+    """A raw one does not: all that it is completed with is text."""
+    messages = [{"role": "user", "content": "hi<think>"}]
+    format_ = PromptFormat.of(Words(), "{{ messages[0].content }}", PromptOptions(), THINK)
+    prompt = format_.build(messages)
+    assert prompt.reasoning
+    assert (prompt.reasoning.rule, prompt.reasoning.prompt) == (THINK, "hi<think>")
+    raw = PromptFormat.of(Words(), "x", PromptOptions(raw=True), THINK)
+    assert raw.build(messages).reasoning is None

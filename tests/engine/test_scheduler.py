@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from random import Random
+from typing import NamedTuple
 
 import pytest
 from engine_fakes import (
@@ -26,38 +27,65 @@ from hypothesis import strategies as st
 from lokal.engine import slots
 from lokal.engine.engine import Engine
 from lokal.engine.prefix import common
-from lokal.engine.request import Event, FinishEvent, FinishReason, Request
+from lokal.engine.reasoning import Reasoning, Tags
+from lokal.engine.request import Event, FinishEvent, FinishReason, Request, TextEvent
 from lokal.engine.scheduler import NoSlotError, Plan, Scheduler, Shape
 from lokal.errors import ContextError, UsageError
 
 N_CTX = 12
+THINKS = Reasoning(Tags("a", "bb"), closing=tuple(b"bb"))
 REQUESTS = st.builds(
-    request,
+    lambda reasoning, **fields: request(**fields)._replace(reasoning=reasoning),
+    st.sampled_from([None, None, THINKS, THINKS._replace(prompt="a")]),
     n_prompt=st.integers(1, N_CTX - 1),
     seed=st.integers(0, 50),
     max_tokens=st.none() | st.integers(1, 6),
     stop=st.lists(st.sampled_from(["ab", "ca", "bb", "c"]), max_size=2).map(tuple),
     ignore_eos=st.booleans(),
+    reasoning_budget=st.none() | st.integers(0, 3),
 )
 # What a caller does between batches: a new request, an abort of the nth one, or nothing.
 ACTIONS = st.lists(REQUESTS | st.integers(0, 9) | st.none(), max_size=25)
 
 
-def alone(request: Request) -> tuple[str, FinishReason, int]:
-    """What the fake model answers, worked out with no scheduler: text, reason, tokens."""
-    written = b""
-    for count in range(1, 1000):
-        token = next_token(request, len(request.tokens) + count - 1)
-        if token == EOG and not request.params.ignore_eos:
-            return written.decode(), FinishReason.STOP, count
-        written += Bytes().piece(token)
-        text = written.decode()
-        ends = [text.removesuffix(stop) for stop in request.params.stop if text.endswith(stop)]
-        if ends:
-            return min(ends, key=len), FinishReason.STOP, count
-        if count == request.params.max_tokens or len(request.tokens) + count > N_CTX:
-            return text, FinishReason.LENGTH, count
-    raise AssertionError("endless")
+class Alone(NamedTuple):
+    """What a request comes to."""
+
+    thought: str
+    answer: str
+    reason: FinishReason
+    n_tokens: int
+
+
+def alone(request: Request) -> Alone:
+    """What the fake model answers, worked out with no scheduler."""
+    params, reasoning = request.params, request.reasoning
+    n_most = min(params.max_tokens or N_CTX, N_CTX + 1 - len(request.tokens))
+    budget = n_most if params.reasoning_budget is None else params.reasoning_budget
+    thought = answer = ""
+    undecided = reasoning is not None and not reasoning.prompt
+    thinking = reasoning is not None and not undecided
+    n_tokens = n_reasoned = 0
+    while n_tokens < n_most:
+        if thinking and n_reasoned >= budget and n_tokens + 2 < n_most:
+            thinking, n_tokens = False, n_tokens + 2
+        token = next_token(request, len(request.tokens) + n_tokens)
+        letter = Bytes().piece(token).decode()
+        n_tokens += 1
+        if token == EOG and not params.ignore_eos:
+            return Alone(thought, answer, FinishReason.STOP, n_tokens)
+        if thinking:
+            n_reasoned, thought = n_reasoned + 1, thought + letter
+            if thought.endswith("bb"):
+                thinking, thought = False, thought[:-2]
+        elif undecided and letter in ("a", ""):
+            undecided, thinking = not letter, bool(letter)
+        else:
+            undecided, answer = False, answer + letter
+            ends = [answer.removesuffix(stop) for stop in params.stop if answer.endswith(stop)]
+            if ends:
+                return Alone(thought, min(ends, key=len), FinishReason.STOP, n_tokens)
+    return Alone(thought, answer, FinishReason.LENGTH, n_tokens)
 
 
 class Watched(FakeBackend):
@@ -137,7 +165,8 @@ def test_whatever_happens_every_answer_is_as_if_it_were_alone(
         if isinstance(action, Request):
             prefix = random.choice([r.tokens for r in requests.values()] or [()])
             prefix = prefix[: random.randint(0, len(prefix))]
-            tokens = (*prefix, *action.tokens)[: len(action.tokens)]
+            again = prefix and random.random() < 0.3
+            tokens = prefix if again else (*prefix, *action.tokens)[: len(action.tokens)]
             added = action._replace(id=f"r{len(requests)}", tokens=tokens)
             requests[added.id] = added
             running.add(added)
@@ -153,14 +182,17 @@ def test_whatever_happens_every_answer_is_as_if_it_were_alone(
     for name, added in requests.items():
         own = [event for event in events if event.request_id == name]
         end = finish_of(own)
-        text, reason, count = alone(added)
+        expected = alone(added)
         assert end.usage.prompt_tokens == len(added.tokens)
-        assert 0 <= end.usage.cached_tokens < len(added.tokens)
+        assert 0 <= end.usage.cached_tokens <= len(added.tokens)
         assert end.timings.prompt >= 0 <= end.timings.generate
         if end.reason is FinishReason.ABORTED:
-            assert end.usage.completion_tokens < count
+            assert end.usage.completion_tokens < expected.n_tokens
         else:
-            assert (text_of(own), end.reason, end.usage.completion_tokens) == (text, reason, count)
+            thoughts = [e for e in own if isinstance(e, TextEvent) and e.reasoning]
+            answer = text_of(e for e in own if e not in thoughts)
+            n_tokens = end.usage.completion_tokens
+            assert Alone(text_of(thoughts), answer, end.reason, n_tokens) == expected
     # Idle: whichever way sequences ended, there is room for as many as before.
     for number in range(room.n_parallel):
         running.add(request(f"last{number}", n_prompt=1, max_tokens=1, ignore_eos=True))
@@ -403,6 +435,46 @@ def test_a_prompt_waits_for_its_beginning_that_somebody_computes() -> None:
     cached = [e.usage.cached_tokens for e in events if isinstance(e, FinishEvent)]
     assert sorted(cached) == [0, 20, 20, 20]
     assert len(backend.computed) == 20 + 4 * 2 + 4  # and the first token of each answer
+
+
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize("n_prompt", [1, 3, 9])
+def test_a_prompt_that_several_ask_is_computed_once(n_prompt: int, streams: bool) -> None:
+    """Each answer begins with what its own seed takes from the same logits."""
+    running, backend = engine_of(
+        shape(4, n_cells=256, n_spare=0 if streams else 2, share=True, streams=streams)
+    )
+    asked = [
+        request(str(seed), n_prompt=n_prompt, seed=seed, max_tokens=3, ignore_eos=True)
+        for seed in range(4)
+    ]
+    for each in asked:
+        running.add(each)
+    events: list[Event] = []
+    for _ in range(-(-n_prompt // 8)):
+        events += running.step()
+    assert backend.computed == list(range(n_prompt))
+    while running.scheduler.has_work:
+        events += running.step()
+        running.check_integrity()
+    for each in asked:
+        own = [event for event in events if event.request_id == each.id]
+        assert text_of(own) == alone(each).answer
+    cached = [event.usage.cached_tokens for event in events if isinstance(event, FinishEvent)]
+    assert sorted(cached) == [0, *[n_prompt] * 3]
+
+
+def test_a_prompt_with_another_constraint_is_computed_for_itself() -> None:
+    """Its logits get another mask."""
+
+    class Anything:
+        def matcher(self) -> None:
+            return None
+
+    running, _ = engine_of(shape(2, share=True, streams=True))
+    running.add(request("free"))
+    running.add(request("bound")._replace(constraint=Anything()))
+    assert not any(chunk.twins for chunk in running.scheduler.plan().chunks)
 
 
 def test_a_tree_of_prefixes_is_computed_once() -> None:

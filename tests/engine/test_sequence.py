@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from engine_fakes import engine, finish_of, request, say, text_of
+from engine_fakes import EOG, engine, engine_of, finish_of, request, say, shape, text_of
 
+from lokal.engine.reasoning import Channels, Reasoning, Tags
 from lokal.engine.request import (
     Event,
     FinishEvent,
     FinishReason,
-    Reasoning,
     Request,
-    Sequence,
+    SamplingParams,
     TextEvent,
 )
-from lokal.errors import ConstraintError, IncompleteError, LokalError
+from lokal.engine.sequence import Sequence
+from lokal.errors import ConstraintError, IncompleteError, LokalError, UsageError
 
 OPEN = ord("<")
-THINKS = Reasoning("</t>", opened=False, open_token=OPEN)
-THINKING = Reasoning("</t>", opened=True)
+THINKS = Reasoning(Tags("<", "</t>"), open_token=OPEN, closing=tuple(b"</t>"))
+THINKING = THINKS._replace(prompt="question\n<\n")
 
 
 class Exactly:
@@ -42,6 +43,10 @@ class Exactly:
             self.n_accepted += 1
         else:
             self.error = ConstraintError("no match", hint="no")
+
+    def accept_bytes(self, data: bytes) -> None:
+        for byte in data:
+            self.accept(byte)
 
     @property
     def complete(self) -> bool:
@@ -225,6 +230,151 @@ def test_the_mask_lets_reasoning_begin_and_only_at_the_beginning() -> None:
         sequence.push(ord("y"), b"y", ends=False)
         sequence.mask(0)
     assert kept == [OPEN, None, None, None]
+
+
+def test_a_token_that_ends_reasoning_and_begins_the_answer() -> None:
+    """The constraint gets the answer's bytes of it, and every token after it."""
+    for first, second in ((b"h</t>ye", b"s"), (b"h</t>\n", b"yes"), (b"h</", b"t>\n\nyes")):
+        sequence = Sequence(asked("", "yes", reasoning=THINKING))
+        shown = sequence.push(300, first, ends=False)
+        # Tokens of several bytes are known to the fake constraint only where it is given bytes.
+        rest = [second] if second.startswith(b"t>") else [bytes([byte]) for byte in second]
+        for piece in rest:
+            shown += sequence.push(piece[0], piece, ends=False)
+        assert sequence.answered
+        assert sequence.failure(FinishReason.STOP) is None
+        assert "".join(text for text, reasoning in shown if not reasoning) == "yes"
+    sequence = Sequence(asked("", "yes", reasoning=THINKING))
+    sequence.push(300, b"h</t>no", ends=False)
+    assert isinstance(sequence.failure(FinishReason.STOP), ConstraintError)
+
+
+HEADER = "<|channel|>final<|message|>"
+HARMONY = Reasoning(Channels(), "<|start|>assistant", open_token=OPEN)
+
+
+def test_no_header_is_constrained() -> None:
+    """Where there are channels: only the text of an answer is; one may come without a header."""
+    begin = "<|channel|>analysis<|message|>no<|end|><|start|>assistant" + HEADER
+    sequence = Sequence(asked("", "yes", reasoning=HARMONY))
+    flags = []
+    for letter in begin + "yes":
+        flags.append(sequence.constrained)
+        sequence.push(ord(letter), letter.encode(), ends=False)
+    assert flags == [True, *[False] * (len(begin) - 1), True, True, True]
+    assert sequence.failure(FinishReason.STOP) is None
+    assert parts(events_of(asked("yes", "yes", reasoning=HARMONY))) == ("", "yes")
+
+
+@pytest.mark.parametrize("mark", ["<|end|>", "<|channel|>", "</t>", "<", " <"])
+def test_a_constrained_answer_may_spell_any_mark(mark: str) -> None:
+    """What its form allows is the answer."""
+    events = events_of(asked("<hm</t>" + mark, mark, reasoning=THINKS))
+    assert parts(events) == ("hm", mark)
+    events = events_of(asked(HEADER + mark, mark, reasoning=HARMONY))
+    assert parts(events) == ("", mark)
+
+
+def test_without_a_token_for_the_mark_a_constrained_answer_begins_at_once() -> None:
+    """The mask can let one token through, not several."""
+    for reasoning in (THINKS, HARMONY):
+        sequence = Sequence(asked("", "<", reasoning=reasoning._replace(open_token=None)))
+        assert sequence.constrained
+        assert sequence.push(OPEN, b"<", ends=False) == [("<", False)]
+
+
+def test_an_answer_s_own_end_mark_ends_it() -> None:
+    """Some models write the one that histories are written with."""
+    sequence = Sequence(asked("", reasoning=HARMONY))
+    for letter in HEADER + "yes":
+        sequence.push(ord(letter), letter.encode(), ends=False)
+        assert not sequence.answered
+    assert sequence.push(300, b"<|end|>", ends=False) == []
+    assert sequence.answered
+
+
+def test_a_control_token_s_name_is_a_mark() -> None:
+    """It writes nothing otherwise."""
+    running, _ = engine_of(shape(), "<", "</t>", "<other>")
+    said = [EOG + 1, *b"h", EOG + 3, *b"m", EOG + 2, *b"ye", EOG + 1, *b"s"]
+    script = request("script")._replace(reasoning=THINKS._replace(open_token=EOG + 1))
+    events: list[Event] = []
+    running.add(script)
+    for token in [*said, EOG]:
+        plan = running.scheduler.plan()
+        events += running.scheduler.advance(plan, [token])
+    assert parts(events) == ("hm", "yes")
+
+
+# -- the budget
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "budget", "said", "expected"),
+    [
+        # The script goes on behind the four tokens that are put into it.
+        (THINKING, 2, "hm    yes", ("hm", "yes")),
+        (THINKING, 0, "    yes", ("", "yes")),
+        (THINKING, 0, "      yes", ("", "yes")),
+        (THINKS, 2, "<hm    yes", ("hm", "yes")),
+        (THINKS, 0, "<    yes", ("", "yes")),
+        (THINKS, 0, "yes", ("", "yes")),
+        (THINKS, 2, "<hm</t>yes", ("hm", "yes")),  # its own mark comes where ours is put
+        (THINKS, 7, "<hm</t>yes", ("hm", "yes")),
+        (THINKING, 4, "hm</    yes", ("hm</", "yes")),
+    ],
+)
+def test_reasoning_that_has_used_up_its_budget_is_closed(
+    reasoning: Reasoning, budget: int, said: str, expected: tuple[str, str]
+) -> None:
+    """As if the model had written what ends it; these tokens count as its own."""
+    for form in ("", expected[1]):
+        if form and "      " in said:
+            continue  # the form allows no space in front
+        asked_ = asked(said, form, reasoning=reasoning, reasoning_budget=budget)
+        events = events_of(asked_)
+        end = finish_of(events)
+        assert parts(events) == expected
+        assert end.usage.completion_tokens == len(said) + (not form)
+        assert (end.reason, end.error) == (FinishReason.STOP, None)
+
+
+def test_what_ends_the_reasoning_is_computed_with_the_next_batch() -> None:
+    """It is sampled after its last token, and not before."""
+    running, backend = engine()
+    asked_ = asked("hm    yes", reasoning=THINKING, reasoning_budget=2)
+    running.add(asked_)
+    sizes = []
+    while running.scheduler.has_work:
+        before = len(backend.computed)
+        running.step()
+        sizes.append(len(backend.computed) - before)
+        running.scheduler.check_integrity()
+    assert sizes == [3, 1, 1 + 4, 1, 1, 1]
+    assert bytes(backend.computed[3:]) == b"hm</t>yes"
+
+
+def test_limits_bound_what_is_put_in_too() -> None:
+    """Reasoning goes on to the limit where no answer would have room behind its end."""
+    for most in range(1, 12):
+        cut = asked("hm    yes....", reasoning=THINKING, reasoning_budget=2, max_tokens=most)
+        events = events_of(cut)
+        end = finish_of(events)
+        assert (end.reason, end.usage.completion_tokens) == (FinishReason.LENGTH, most)
+        thought, answer = parts(events)
+        assert (thought, answer) == (
+            ("hm", "yes...."[: most - 6]) if most > 6 else ("hm    "[:most], "")
+        )
+        at_once = cut._replace(params=SamplingParams(reasoning_budget=0, max_tokens=most))
+        end = finish_of(events_of(at_once._replace(id="say:    yes....")))
+        assert (end.reason, end.usage.completion_tokens) == (FinishReason.LENGTH, most)
+
+
+def test_a_budget_is_a_whole_number() -> None:
+    """And not below nothing."""
+    for wrong in (-1, 1.5, True, "2"):
+        with pytest.raises(UsageError, match="reasoning_budget"):
+            SamplingParams(reasoning_budget=wrong)  # type: ignore[arg-type]  # that is the point
 
 
 def test_a_sequence_that_begins_again_keeps_its_first_numbers() -> None:

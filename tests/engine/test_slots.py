@@ -68,7 +68,8 @@ def test_the_books_are_what_is_in_the_slots(
         slot, n_tokens = cache.take(prompt)
         carry_out(cache, native)
         most = min(most, len(prompt) - 1)
-        assert n_tokens == found.n_tokens == (most if most >= 2 else 0)
+        least = 2 if n_slots > 1 else 1  # a slot alone is never copied
+        assert n_tokens == found.n_tokens == (most if most >= least else 0)
         assert slot not in busy
         assert native[slot] == prompt[:n_tokens]
         cache.extend(slot, prompt[n_tokens:])

@@ -12,10 +12,10 @@ from lokal.batch.output import Output
 from lokal.batch.rows import Row
 from lokal.completion import Completion, failed
 from lokal.engine.constraint import Grammar
-from lokal.engine.prompt import PromptFormat
+from lokal.engine.prompt import PromptFormat, PromptOptions
 from lokal.engine.request import FinishReason, Request
 from lokal.errors import BatchError, LokalError
-from lokal.model import Model, new_request
+from lokal.model import Model
 from lokal.result import Origin, as_dict
 
 # Rows between the oldest one that is not finished and the newest; they bound what has to wait.
@@ -28,7 +28,7 @@ class JobOptions(NamedTuple):
     sampling: dict[str, Any]
     seed: int | None = None
     grammar: Grammar | None = None
-    raw: bool = False
+    form: PromptOptions = PromptOptions()
     text: bool = False
     """Write just the answers, one a line, with their newlines escaped."""
     max_errors: int | None = None
@@ -90,7 +90,7 @@ class Job:
         self._output = output
         self._options = options
         self._watcher = watcher or Watcher()
-        self._format: PromptFormat = model.format(raw=options.raw)
+        self._format: PromptFormat = model.format(options.form)
         self._under_way: dict[str, tuple[Row, int]] = {}
         self._window: deque[int] = deque()  # tickets from the oldest unfinished one on
         self._unfinished: set[int] = set()
@@ -159,10 +159,7 @@ class Job:
         prompt = self._format.build(row.messages)
         params = model.sampling(**(options.sampling | dict(row.overrides)))
         seed = options.seed if row.seed is None else row.seed
-        request = new_request(prompt, params, seed)
-        model.check(request)
-        grammar = row.grammar or options.grammar
-        return model.constrain(request, grammar, prompt) if grammar else request
+        return model.request(prompt, params, seed, row.grammar or options.grammar)
 
     def _finish(self, row: Row, ticket: int, answer: Completion) -> None:
         error = answer.error

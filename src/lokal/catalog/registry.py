@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lokal.catalog import sections
-from lokal.catalog.entry import Entry, License
+from lokal.catalog.entry import Entry, License, Reasoning
 from lokal.catalog.refs import NameRef
 from lokal.catalog.sections import Overlaid, merge
 from lokal.errors import ModelNameError, UsageError
@@ -21,13 +21,14 @@ __all__ = ["Entry", "Registry", "models_toml"]
 class Registry:
     """Every named model; an entry is built when it is asked for, because a command needs one.
 
-    `tables` are `model`, `license` and `absent` as parsed, the user's laid over ours; they are
-    known to be right.
+    `tables` are `model`, `license`, `reasoning` and `absent` as parsed, the user's laid over ours;
+    they are known to be right.
     """
 
     def __init__(self, tables: Mapping[str, Mapping[str, Any]]) -> None:
         self._models = tables["model"]
         self._licenses = tables["license"]
+        self._reasoning = tables["reasoning"]
         self._absent = tables["absent"]
 
     @classmethod
@@ -129,47 +130,55 @@ class Registry:
         return Entry.from_table(self._complete(name, variant))
 
     def _complete(self, name: str, variant: str | None) -> dict[str, Any]:
-        """All that an entry is made of, its licence included."""
+        """All that an entry is made of, its licence and its way of reasoning included."""
         table = self._table(name, variant)
         license_id = table.get("license")
         if isinstance(license_id, str) and license_id in self._licenses:
             table["license"] = {"id": license_id, **self._licenses[license_id]}
+        rule = table.get("reasoning")
+        if isinstance(rule, str) and rule in self._reasoning:
+            table["reasoning"] = self._reasoning[rule]
         return table
 
     def _check(self, overlay: Mapping[str, Any], path: Path) -> None:
         """Find mistakes in what the overlay touches; models.toml has none, as the tests check."""
         from pydantic import TypeAdapter, ValidationError  # 80 ms, see entry.py
 
-        licenses, entries = TypeAdapter(License), TypeAdapter(Entry)
-
-        def attempt(where: str, adapter: TypeAdapter[Any], table: dict[str, Any]) -> None:
+        def attempt(where: str, kind: Any, make: Callable[..., Any], table: dict[str, Any]) -> None:
             try:
-                checked = adapter.validate_python(table)
+                checked = TypeAdapter(kind).validate_python(table)
             except ValidationError as error:
                 first = error.errors()[0]
                 field = ".".join((where, *(str(step) for step in first["loc"])))
                 raise _mistake(path, field, first["msg"]) from None
             # pydantic makes a truth of "yes" and a number of "7"; nobody else does.
             try:
-                plain = License(**table) if adapter is licenses else Entry.from_table(table)
+                plain = make(table)
             except (TypeError, ValueError):
                 plain = None
             if checked != plain:
                 raise _mistake(path, where, "write numbers, true and false without quotes")
 
         for key in overlay.get("license", {}):
-            attempt(f"license.{key}", licenses, {"id": key, **self._licenses[key]})
+            table = {"id": key, **self._licenses[key]}
+            attempt(f"license.{key}", License, lambda table: License(**table), table)
+        for key in overlay.get("reasoning", {}):
+            attempt(f"reasoning.{key}", Reasoning, Reasoning.from_table, self._reasoning[key])
+            if not Reasoning.from_table(self._reasoning[key]).whole:
+                problem = "give either open and close, or channels"
+                raise _mistake(path, f"reasoning.{key}", problem)
         for name in overlay.get("model", {}):
             variants = self._variants(name)
             if self._models[name].get("default") not in variants:
                 raise _mistake(path, f"model.{name}.default", "must name one of the variants")
             for variant in variants:
                 where = f"model.{name}.variants.{variant}" if variant else f"model.{name}"
-                license_id = self._table(name, variant).get("license")
-                if isinstance(license_id, str) and license_id not in self._licenses:
-                    problem = f'describe it in a table [license."{license_id}"]'
-                    raise _mistake(path, f"{where}.license", problem)
-                attempt(where, entries, self._complete(name, variant))
+                for field, known in (("license", self._licenses), ("reasoning", self._reasoning)):
+                    named = self._table(name, variant).get(field)
+                    if isinstance(named, str) and named not in known:
+                        problem = f'describe it in a table [{field}."{named}"]'
+                        raise _mistake(path, f"{where}.{field}", problem)
+                attempt(where, Entry, Entry.from_table, self._complete(name, variant))
 
 
 def models_toml() -> Path:
@@ -189,8 +198,9 @@ def _read_overlay(path: Path) -> dict[str, Any] | None:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", hint="mend or remove that file") from None
     for key, tables in overlay.items():
-        if key not in ("model", "license"):
-            raise _mistake(path, key, "unknown; tables are [model.NAME] and [license.ID]")
+        if key not in ("model", "license", "reasoning"):
+            problem = "unknown; tables are [model.NAME], [license.ID] and [reasoning.NAME]"
+            raise _mistake(path, key, problem)
         for field, table in _nested(key, tables):
             if not isinstance(table, dict):
                 raise _mistake(path, field, "must be a table")

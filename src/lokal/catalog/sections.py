@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_HEADER = re.compile(r'^\[(license|model|absent)\.("[^"]+"|[\w-]+)', re.MULTILINE)
+_HEADER = re.compile(r'^\[(license|reasoning|model|absent)\.("[^"]+"|[\w-]+)', re.MULTILINE)
 
 
 class Tables(Mapping[str, Any]):
@@ -72,7 +72,8 @@ def split(text: str) -> dict[str, Tables]:
 
     Only for our own file, in which no text has a line that looks like a header.
     """
-    found: dict[str, dict[str, str]] = {"license": {}, "model": {}, "absent": {}}
+    kinds = ("license", "reasoning", "model", "absent")
+    found: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
     headers = list(_HEADER.finditer(text))
     ends = [*(header.start() for header in headers[1:]), len(text)]
     for header, end in zip(headers, ends, strict=True):

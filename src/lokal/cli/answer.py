@@ -4,44 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+import sys
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lokal import settings
+from lokal.cli import dry_run
+from lokal.cli.aside import Aside
+from lokal.cli.ending import exit_code, statistics
 from lokal.cli.fetch import fetched
 from lokal.cli.grammar_options import check_end
-from lokal.cli.output import (
-    Sink,
-    note,
-    open_sink,
-    plain,
-    show_error,
-    write_json,
-)
-from lokal.cli.prompt_input import PromptSource, check_text
+from lokal.cli.made import made_with
+from lokal.cli.output import Sink, note, open_sink, write_json
+from lokal.cli.prompt_input import PromptSource
 from lokal.completion import Completion, completion
-from lokal.conversation import conversation
-from lokal.engine.chat import Message
-from lokal.engine.detokenizer import printable
+from lokal.conversation import Conversation, conversation
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaModel, native_log
-from lokal.engine.prompt import Prompt, PromptFormat
+from lokal.engine.logit_bias import resolve_logit_bias
+from lokal.engine.prompt import Prompt, PromptFormat, PromptOptions
 from lokal.engine.request import (
+    MAX_SEED,
     Event,
     FinishEvent,
-    FinishReason,
     Request,
     SamplingParams,
     TextEvent,
     check_seed,
 )
 from lokal.engine.scheduler import check_length
-from lokal.errors import LengthError, UsageError
-from lokal.loading import LoadOptions, choose_context
-from lokal.model import Model, new_request
-from lokal.result import Origin, as_dict, fingerprint, settings_of
+from lokal.errors import UsageError
+from lokal.loading import LoadOptions, check_adapters, choose_context
+from lokal.model import Model
+from lokal.result import Origin, as_dict, fingerprint
 from lokal.settings import Settings, expand
+from lokal.side_by_side import in_order
 from lokal.weights import Weights, find, local_path
 
 if TYPE_CHECKING:
@@ -49,16 +47,24 @@ if TYPE_CHECKING:
 
 
 class RunOptions(NamedTuple):
-    """What `llm run` was asked for; `sampling` holds only what the user set."""
+    """What `llm run` was asked for; `sampling` holds only what the user set.
+
+    `talk` is the conversation, if it is not just a prompt. `template` is the text of a chat
+    template of the user's.
+    """
 
     model: str
     prompt: PromptSource
+    talk: Conversation | None
     system: str | None
+    template: str | None
     sampling: dict[str, Any]
+    logit_bias: tuple[tuple[str, float], ...]
     seed: int | None
+    completions: int
     grammar: Grammar | None
     load: LoadOptions
-    raw: bool
+    form: PromptOptions
     truncate: bool
     fail_on_length: bool
     output: str | None
@@ -79,33 +85,50 @@ def execute(options: RunOptions) -> int:
     # What the user got wrong is said before anything is fetched or loaded.
     SamplingParams(**options.sampling)
     check_end(options.grammar, options.sampling)
-    options.load.check()
     if options.seed is not None:
         check_seed(options.seed)
-    check_text(options.system or "", "the system message")
+        check_seed(options.seed + options.completions - 1)
+    if options.sampling.get("logprobs") is not None and not options.json:
+        raise UsageError("--logprobs are part of the JSON", hint="add --json")
     _refuse_overwriting(options.output)
     surroundings = settings.load(offline=options.offline)
     source = find(options.model, surroundings)
-    messages = conversation(options.prompt.read(options.say), options.system)
+    options = _with_prompt(options)
     if options.dry_run and local_path(source, surroundings) is None:
         raise UsageError(
             f"{source.name} is not on this machine, and a dry run fetches nothing",
             hint="without --dry-run it is fetched",
         )
     weights = fetched(source, surroundings, ctx=options.load.ctx, quiet=options.quiet)
-    if not options.raw and weights.template is None:
-        options.say(f"note: {weights.name} has no chat template, it completes the text as it is")
+    if options.template is not None:
+        weights = weights._replace(own_template=options.template)
+    if not options.form.raw and weights.template is None:
+        options.say(
+            f"note: {weights.name} has no chat template, it completes the text as it is;"
+            " --template gives it one"
+        )
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
     with log:
         if options.dry_run:
-            return _show(options, weights, messages)
-        return _answer(options, weights, messages, surroundings)
+            return _show(options, weights)
+        return _answer(options, weights, surroundings)
 
 
-def _prompt(
-    options: RunOptions, format_: PromptFormat, messages: Sequence[Message], n_ctx: int
-) -> Prompt:
+def _with_prompt(options: RunOptions) -> RunOptions:
+    """The options with the whole conversation: from a file, typed, and piped."""
+    talk = options.talk or Conversation([], [])
+    prompt = options.prompt.read(options.say, needed=not talk.messages)
+    asked = [{"role": "user", "content": prompt}] if prompt else []
+    messages = conversation([*talk.messages, *asked], options.system)
+    return options._replace(
+        talk=Conversation(messages, talk.tools),
+        form=options.form._replace(tools=tuple(talk.tools)),
+    )
+
+
+def _prompt(options: RunOptions, format_: PromptFormat, n_ctx: int) -> Prompt:
     """The prompt; under --truncate cut so that an answer has room."""
+    messages = options.talk.messages if options.talk else []
     if options.truncate:
         room = max(1, min(options.sampling.get("max_tokens", n_ctx // 4), n_ctx // 2))
         prompt = format_.fit(messages, n_ctx - room)
@@ -116,62 +139,68 @@ def _prompt(
     return prompt
 
 
-def _show(options: RunOptions, weights: Weights, messages: Sequence[Message]) -> int:
-    """The rendered prompt and the settings in force; loads the vocabulary only."""
+def _show(options: RunOptions, weights: Weights) -> int:
+    """A dry run; loads the vocabulary only."""
     context = choose_context(weights, options.load)
+    check_adapters(weights, options.load.lora)
     model = LlamaModel(weights.path, Interrupt(), vocab_only=True)
     try:
-        format_ = PromptFormat(model.vocabulary, None if options.raw else weights.template)
-        prompt = _prompt(options, format_, messages, context.n_ctx)
+        format_ = PromptFormat.of(
+            model.vocabulary, weights.template, options.form, weights.reasoning
+        )
+        prompt = _prompt(options, format_, context.n_ctx)
+        bias = resolve_logit_bias(options.logit_bias, model.vocabulary)
+        params = replace(weights.sampling, **options.sampling, logit_bias=bias)
     finally:
         model.close()
     if context.note:
         options.say(f"note: {context.note}")
-    result = {
+    in_force = {
         "model": weights.name,
         "path": str(weights.path),
         "ctx": context.n_ctx,
         "threads": options.load.native_threads(),
         "gpu_layers": options.load.gpu_layers,
-        "prompt_tokens": len(prompt.tokens),
         "seed": options.seed,
         "grammar": options.grammar.kind if options.grammar else None,
-        **asdict(replace(weights.sampling, **options.sampling)),
     }
-    with open_sink(options.output) as sink:
-        if options.json:
-            write_json({**result, "prompt": printable(prompt.text)}, sink)
-        else:
-            lines = [*(f"{name:<15} {plain(value)}" for name, value in result.items()), ""]
-            sink.write("\n".join([*lines, prompt.text]))
-            sink.end()
+    dry_run.show(prompt, in_force, params, output=options.output, as_json=options.json)
     check_length(len(prompt.tokens), context.n_ctx)
     return 0
 
 
-def _answer(
-    options: RunOptions, weights: Weights, messages: Sequence[Message], surroundings: Settings
-) -> int:
+def _answer(options: RunOptions, weights: Weights, surroundings: Settings) -> int:
     interrupt = Interrupt()
     with Model(weights, options.load, interrupt) as model:
         if model.context.note:
             options.say(f"note: {model.context.note}")
-        prompt = _prompt(options, model.format(raw=options.raw), messages, model.context.n_ctx)
-        request = new_request(prompt, model.sampling(**options.sampling), options.seed)
-        if options.grammar:
-            request = model.constrain(request, options.grammar, prompt)
-        model.check(request)
+        prompt = _prompt(options, model.format(options.form), model.context.n_ctx)
+        params = model.sampling(**options.sampling, logit_bias=model.logit_bias(options.logit_bias))
+        request = model.request(prompt, params, options.seed, options.grammar)
         gc.freeze()  # what a start left behind stays, so that no collection scans it
         gc.enable()
         with open_sink(options.output) as sink:
-            with interrupt.listening():
-                answer = _stream(options, model, request, sink)
-            if options.json and not answer.error:
+            if options.completions > 1:
+                answers = _several(options, model, prompt, request, sink)
+            else:
+                with interrupt.listening():
+                    aside = Aside(shown=not options.quiet, color=not surroundings.no_color)
+                    answers = [_stream(options, model, request, sink, aside)]
+            if options.json and (options.completions > 1 or not answers[0].error):
                 origin = _origin(options, model, request, surroundings)
-                write_json(as_dict(answer, origin), sink)
+                results = [as_dict(answer, origin) for answer in answers]
+                write_json(results if options.completions > 1 else results[0], sink)
     if options.verbose:
-        note(_statistics(model, answer))
-    return _exit_code(options, model, answer)
+        for answer in answers:
+            note(statistics(answer, model.load_seconds))
+    return exit_code(
+        answers,
+        asked=options.completions,
+        max_tokens=options.sampling.get("max_tokens"),
+        n_ctx=model.context.n_ctx,
+        fail_on_length=options.fail_on_length,
+        say=options.say,
+    )
 
 
 def _refuse_overwriting(output: str | None) -> None:
@@ -183,63 +212,64 @@ def _refuse_overwriting(output: str | None) -> None:
             raise UsageError(f"{output} is a model", hint="choose another file with -o")
 
 
-def _stream(options: RunOptions, model: Model, request: Request, sink: Sink) -> Completion:
+def _stream(
+    options: RunOptions, model: Model, request: Request, sink: Sink, aside: Aside
+) -> Completion:
     """Write the answer as it comes; Ctrl-C ends it and keeps what was written."""
     events: list[Event] = []
     try:
         for event in model.events(request):
             events.append(event)
-            if isinstance(event, TextEvent) and not (event.reasoning or options.json):
-                sink.write(event.text)
+            if isinstance(event, TextEvent):
+                if event.reasoning:
+                    aside.write(event.text)
+                else:
+                    aside.end()
+                    if not options.json:
+                        sink.write(event.text)
     except KeyboardInterrupt:
         if not (events and isinstance(events[-1], FinishEvent)):
             raise  # a second Ctrl-C, in the middle of our own work
+    finally:
+        aside.end()
     if not options.json:
         sink.end()
     return completion(request, events)
 
 
+def _several(
+    options: RunOptions, model: Model, prompt: Prompt, first: Request, sink: Sink
+) -> list[Completion]:
+    """Write several answers one after another, each when it and all before it are finished.
+
+    Ctrl-C keeps those that are.
+    """
+    n, many = options.completions, MAX_SEED + 1
+    seeds = [(first.seed + number) % many for number in range(n)]
+    asking = (partial(model.request, prompt, first.params, seed, options.grammar) for seed in seeds)
+    answers: list[Completion] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        for answer in in_order(model.answers, model.shape.n_parallel, asking):
+            answers.append(answer)
+            if options.json:
+                continue
+            if sys.stderr and sys.stderr.isatty():  # for people; programs count lines, or use JSON
+                options.say(f"-- {len(answers)} of {n}")
+            sink.write(answer.text)
+            sink.end()
+    return answers
+
+
 def _origin(options: RunOptions, model: Model, request: Request, surroundings: Settings) -> Origin:
     weights = model.weights
-    made_with = settings_of(
+    made = made_with(
+        weights,
+        options.load,
         request.params,
-        chat_template=None if options.raw else weights.template,
+        form=options.form,
         system=options.system,
-        ctx=options.load.ctx or weights.context_limit,
         grammar=options.grammar,
+        surroundings=surroundings,
     )
     digest = f"sha256:{weights.sha256(surroundings)}"
-    return Origin(weights.name, digest, fingerprint(made_with), model.load_seconds)
-
-
-def _statistics(model: Model, answer: Completion) -> str:
-    usage, timings = answer.usage, answer.timings
-    # The first token comes out of the prompt's own computation.
-    after_first = max(0, usage.completion_tokens - 1)
-    return (
-        f"load {model.load_seconds:.2f} s"
-        f" · prompt {usage.prompt_tokens} tokens in {timings.prompt:.2f} s"
-        f" ({usage.prompt_tokens / max(timings.prompt, 1e-9):.1f}/s)"
-        f" · generated {usage.completion_tokens} tokens in {timings.generate:.2f} s"
-        f" ({after_first / max(timings.generate, 1e-9):.1f}/s)"
-        f" · {answer.finish_reason}"
-    )
-
-
-def _exit_code(options: RunOptions, model: Model, answer: Completion) -> int:
-    if answer.finish_reason is FinishReason.ABORTED:
-        raise KeyboardInterrupt
-    if answer.error:
-        raise answer.error
-    if answer.finish_reason is not FinishReason.LENGTH:
-        return 0
-    if answer.usage.completion_tokens == options.sampling.get("max_tokens"):
-        why, hint = f"the limit of {answer.usage.completion_tokens} tokens", "-n raises it"
-    else:
-        why, hint = f"the end of the context ({model.context.n_ctx} tokens)", "-c raises it"
-    if options.fail_on_length:
-        error = LengthError(f"the answer was cut at {why}", hint=hint)
-        show_error(error, as_json=False)
-        return error.exit_code
-    options.say(f"note: the answer stopped at {why}; {hint}")
-    return 0
+    return Origin(weights.name, digest, fingerprint(made), model.load_seconds)

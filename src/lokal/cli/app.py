@@ -21,7 +21,7 @@ llm runs open-weight language models on this machine.
   git diff | llm run mistral "Review: {}"        a pipe; weights are fetched once
   llm models                                     what there is to choose from
 
-llm --help lists every verb, llm run --help every option.
+llm chat MODEL is a conversation; llm --help lists every verb, llm run --help every option.
 """
 
 # What belongs to a single call, so that neither the environment nor config.toml sets it.
@@ -32,10 +32,10 @@ FLAGS_ONLY = {"json", "debug", "dry_run", "yes", "repair", "force", "help", "tem
     "restart",
     "retry_errors",
 }
-FLAGS_ONLY |= {"schema", "form", "regex", "grammar"}
+FLAGS_ONLY |= {"schema", "form", "regex", "grammar", "resume"}
 
 # A module of this package each, but for the second name of one.
-VERBS = ("run", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models")
+VERBS = ("run", "chat", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models")
 
 
 def _app(verbs: Sequence[str]) -> typer.Typer:

@@ -10,6 +10,7 @@ def batch(
     input_: opt.InputFile = None,
     template: opt.Template = None,
     system: opt.System = None,
+    system_file: opt.SystemFile = None,
     input_format: opt.InputFormat = "auto",
     output: opt.BatchOutput = None,
     restart: opt.Restart = False,
@@ -29,14 +30,21 @@ def batch(
     seed: opt.Seed = None,
     stop: opt.Stop = None,
     ignore_eos: opt.IgnoreEos = False,
+    logit_bias: opt.LogitBias = None,
+    logprobs: opt.Logprobs = None,
     schema: opt.Schema = None,
     form: opt.Format = None,
     regex: opt.Regex = None,
     grammar: opt.Grammar = None,
     raw: opt.Raw = False,
+    chat_template: opt.BatchChatTemplate = None,
+    template_kwargs: opt.TemplateKwargs = None,
+    think: opt.Think = None,
+    reasoning_budget: opt.ReasoningBudget = None,
     parallel: opt.Parallel = "auto",
     threads: opt.Threads = None,
     gpu_layers: opt.GpuLayers = "auto",
+    lora: opt.Lora = None,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = 0,
     offline: opt.Offline = False,
@@ -46,9 +54,9 @@ def batch(
     from lokal.batch.job import JobOptions
     from lokal.batch.output import OutputOptions
     from lokal.batch.rows import ReadOptions
+    from lokal.cli import asking
     from lokal.cli.grammar_options import asked_grammar
     from lokal.cli.job import BatchOptions, execute
-    from lokal.loading import LoadOptions
 
     sampling = opt.chosen(
         temperature=temp,
@@ -59,23 +67,27 @@ def batch(
         max_tokens=max_tokens,
         stop=tuple(stop) if stop else None,
         ignore_eos=ignore_eos or None,
+        reasoning_budget=reasoning_budget,
+        logprobs=logprobs,
     )
     return execute(
         BatchOptions(
             model=model,
             input=input_,
-            reading=ReadOptions(input_format, template, system),
+            reading=ReadOptions(input_format, template, asking.system_text(system, system_file)),
             output=output,
             writing=OutputOptions(unordered, not text, restart, retry_errors),
             job=JobOptions(
                 sampling=sampling,
                 seed=seed,
                 grammar=asked_grammar(schema, form, regex, grammar),
-                raw=raw,
+                form=asking.prompt_options(raw, think, template_kwargs, chat_template),
                 text=text,
                 max_errors=max_errors,
             ),
-            load=LoadOptions(ctx, threads, gpu_layers, parallel),
+            logit_bias=asking.logit_biases(logit_bias),
+            template=asking.chat_template(chat_template),
+            load=asking.load_options(ctx, threads, gpu_layers, parallel, lora),
             limit=limit,
             sample=sample,
             quiet=quiet,

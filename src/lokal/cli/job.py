@@ -20,6 +20,7 @@ from lokal.batch.rows import ReadOptions, Row, read
 from lokal.batch.sample import sample
 from lokal.cli.fetch import fetched
 from lokal.cli.grammar_options import check_end
+from lokal.cli.made import made_with
 from lokal.cli.output import ReaderGone, Sink, note, open_sink
 from lokal.cli.prompt_input import SILENCE, check_text
 from lokal.cli.watchers import Sampled, number, watcher
@@ -29,13 +30,13 @@ from lokal.engine.request import SamplingParams, check_seed
 from lokal.errors import BatchError, UsageError
 from lokal.loading import LoadOptions
 from lokal.model import Model
-from lokal.result import Origin, fingerprint, settings_of
+from lokal.result import Origin, fingerprint
 from lokal.settings import Settings, expand
 from lokal.weights import Weights, find
 
 
 class BatchOptions(NamedTuple):
-    """What `llm batch` was asked for."""
+    """What `llm batch` was asked for; `template` is the text of a chat template of the user's."""
 
     model: str
     input: str | None
@@ -43,6 +44,8 @@ class BatchOptions(NamedTuple):
     output: str | None
     writing: OutputOptions
     job: JobOptions
+    logit_bias: tuple[tuple[str, float], ...]
+    template: str | None
     load: LoadOptions
     limit: int | None
     sample: int | None
@@ -67,11 +70,11 @@ def execute(options: BatchOptions) -> int:
     # What the user got wrong is said before anything is fetched or loaded.
     SamplingParams(**options.job.sampling)
     check_end(options.job.grammar, options.job.sampling)
-    options.load.check()
     if options.job.seed is not None:
         check_seed(options.job.seed)
-    check_text(options.reading.system or "", "the system message")
     check_text(options.reading.template or "", "the template")
+    if options.job.text and options.job.sampling.get("logprobs") is not None:
+        raise UsageError("--logprobs are part of the JSON", hint="leave out --text")
     if options.output is None and (options.writing.restart or options.writing.retry_errors):
         raise UsageError("nothing to continue without a file", hint="name one with -o")
     if options.limit is not None and options.writing.retry_errors:
@@ -90,7 +93,9 @@ def execute(options: BatchOptions) -> int:
             rows = sample(rows, options.sample)
         with _output(options, stream) as output:
             weights = fetched(source, surroundings, ctx=options.load.ctx, quiet=options.quiet)
-            if not options.job.raw and weights.template is None:
+            if options.template is not None:
+                weights = weights._replace(own_template=options.template)
+            if not options.job.form.raw and weights.template is None:
                 options.say(
                     f"note: {weights.name} has no chat template, it completes texts as they are"
                 )
@@ -167,6 +172,9 @@ def _run(
             options.say(f"note: {model.context.note}")
         if options.verbose:
             note(model.description)
+        bias = model.logit_bias(options.logit_bias)
+        sampling = {**options.job.sampling, "logit_bias": bias}
+        options = options._replace(job=options.job._replace(sampling=sampling))
         made = _made(options, model, surroundings)
         fingerprints = Fingerprints(surroundings.state_dir)
         fingerprints.check(options.output or "", output.earlier, made)
@@ -190,17 +198,19 @@ def _run(
 
 def _made(options: BatchOptions, model: Model, surroundings: Settings) -> Made:
     job, weights = options.job, model.weights
-    made_with = settings_of(
+    made = made_with(
+        weights,
+        options.load,
         model.sampling(**job.sampling),
-        chat_template=None if job.raw else weights.template,
+        form=job.form,
         system=options.reading.system,
-        ctx=options.load.ctx or weights.context_limit,
         grammar=job.grammar,
+        surroundings=surroundings,
     )
     if options.reading.template is not None:
-        made_with["template"] = options.reading.template
+        made["template"] = options.reading.template
     digest = f"sha256:{weights.sha256(surroundings)}"
-    return Made(weights.name, digest, fingerprint(made_with), made_with)
+    return Made(weights.name, digest, fingerprint(made), made)
 
 
 def _watcher(options: BatchOptions, surroundings: Settings, stream: BinaryIO) -> Watcher:

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 
-def _complete_model(incomplete: str) -> list[str]:
+def complete_model(incomplete: str) -> list[str]:
+    """Names of the registry that begin so."""
     from lokal import settings
     from lokal.catalog.registry import Registry
     from lokal.errors import LokalError
@@ -68,7 +69,7 @@ ModelName = Annotated[
     str,
     typer.Argument(
         help="A name (`llm models` lists them), OWNER/REPO[:QUANT], or a .gguf file.",
-        autocompletion=_complete_model,
+        autocompletion=complete_model,
         show_default=False,
     ),
 ]
@@ -95,7 +96,7 @@ ModelNames = Annotated[
     typer.Argument(
         metavar="MODEL...",
         help="Names (`llm models` lists them), OWNER/REPO[:QUANT], or .gguf files.",
-        autocompletion=_complete_model,
+        autocompletion=complete_model,
         show_default=False,
     ),
 ]
@@ -105,17 +106,48 @@ Ctx = Annotated[
     _option("-c", "--ctx", help="Context size in tokens [the model's own, as memory allows]."),
 ]
 Threads = Annotated[int | None, _option("-t", "--threads", help="CPU threads [one per core].")]
+Lora = Annotated[
+    list[str] | None,
+    _flag("--lora", metavar="FILE[:SCALE]", help="Lay an adapter over the weights; repeatable."),
+]
 GpuLayers = Annotated[
     str, _option("--gpu-layers", metavar="auto|all|N", help="Layers to put on the GPU [auto].")
 ]
 
 System = Annotated[str | None, _option("-s", "--system", help="System message.")]
+SystemFile = Annotated[
+    str | None, _option("--system-file", metavar="FILE", help="System message from a file.")
+]
+Messages = Annotated[
+    str | None,
+    _flag("--messages", metavar="FILE", help="A conversation as JSON; - reads standard input."),
+]
 Files = Annotated[
     list[str] | None,
     _flag("-f", "--file", help="Add the text of this file to the prompt; repeatable."),
 ]
 Stdin = Annotated[bool, _switch("--stdin", help="Read standard input [unless it is a terminal].")]
 Raw = Annotated[bool, _switch("--raw", help="Complete the text as it is, without chat template.")]
+_TEMPLATE_HELP = "Chat template (Jinja) to use in place of the model's own."
+ChatTemplate = Annotated[
+    str | None, _option("--template", "--chat-template", metavar="FILE", help=_TEMPLATE_HELP)
+]
+# For a batch --template is how a row becomes a prompt.
+BatchChatTemplate = Annotated[
+    str | None, _option("--chat-template", metavar="FILE", help=_TEMPLATE_HELP)
+]
+TemplateKwargs = Annotated[
+    str | None,
+    _option("--template-kwargs", metavar="JSON", help="Variables for the chat template."),
+]
+Think = Annotated[
+    bool | None,
+    _option("--think/--no-think", help="Let the model reason before it answers, or not."),
+]
+ReasoningBudget = Annotated[
+    int | None,
+    _option("--reasoning-budget", metavar="N", help="End its reasoning after N tokens."),
+]
 Truncate = Annotated[
     bool, _switch("--truncate", help="Cut the front of a prompt that is too long.")
 ]
@@ -140,9 +172,29 @@ RepeatPenalty = Annotated[
 Seed = Annotated[int | None, _option("--seed", help="The same seed gives the same text.")]
 Stop = Annotated[list[str] | None, _flag("--stop", help="End before this text; repeatable.")]
 IgnoreEos = Annotated[bool, _switch("--ignore-eos", help="Go on where the model would end.")]
+LogitBias = Annotated[
+    list[str] | None,
+    _flag("--logit-bias", metavar="TOKEN:BIAS", help="Make a token likelier, or -inf; repeatable."),
+]
+Logprobs = Annotated[
+    int | None,
+    _flag("--logprobs", metavar="N", help="Log probabilities of the N likeliest, in JSON."),
+]
+Completions = Annotated[
+    int, _flag("--n", metavar="N", min=1, help="Answer N times; the prompt is computed once.")
+]
 FailOnLength = Annotated[
     bool, _switch("--fail-on-length", help="Exit 10 if the token limit cut the answer.")
 ]
+
+Continue = Annotated[bool, _flag("--continue", help="Go on with the last conversation.")]
+Shift = Annotated[
+    bool, _switch("--shift", help="Drop the oldest turns when the context is full [on].")
+]
+History = Annotated[
+    bool, _switch("--history", help="Remember what was typed and the last conversation [on].")
+]
+Markdown = Annotated[bool, _switch("--markdown", help="Draw answers as Markdown at a terminal.")]
 
 Parallel = Annotated[
     str,

@@ -132,12 +132,15 @@ def visible(text: str) -> str:
 
 def plain(value: Any) -> str:
     """A value as people read it."""
-    if value is None or value == ():
+    if value is None or value in ((), {}):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {number:g}" for name, number in value.items())
+        return ", ".join(
+            f"{name} {item if isinstance(item, str) else f'{item:g}'}"
+            for name, item in value.items()
+        )
     if isinstance(value, tuple):
         return ", ".join(map(repr, value))
     return visible(str(value))

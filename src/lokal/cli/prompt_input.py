@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from lokal.errors import UsageError
@@ -23,23 +22,23 @@ class PromptSource(NamedTuple):
     files: Sequence[str]
     stdin: bool
 
-    def read(self, say: Callable[[str], object]) -> str:
+    def read(self, say: Callable[[str], object], *, needed: bool = True) -> str:
         """Put the prompt together: the argument, the files, standard input, a blank line between.
 
         Raises:
-            UsageError: nothing to read, too much of it, or not UTF-8.
+            UsageError: nothing to read although it is `needed`, too much of it, or not UTF-8.
         """
         argument = self.argument
         if argument is not None:
             check_text(argument, "the prompt")
-        files = [_read_file(expand(name)) for name in self.files]
-        piped = _read_stdin(say) if self.stdin and _is_input(argument) else None
+        files = [read_text(name, "-f") for name in self.files]
+        piped = read_stdin(say) if self.stdin and _is_input(argument) else None
         if argument == "-":
             argument = None
         if argument is not None and piped is not None and "{}" in argument:
             argument, piped = argument.replace("{}", piped), None
         prompt = "\n\n".join(part for part in (argument, *files, piped) if part)
-        if not prompt:
+        if needed and not prompt:
             raise UsageError(
                 "the prompt is empty",
                 hint='give one: llm run MODEL "Tell me a story", or pipe a text in',
@@ -62,18 +61,28 @@ def check_text(argument: str, name: str) -> None:
         ) from None
 
 
-def _read_file(path: Path) -> str:
+def read_text(name: str, option: str) -> str:
+    """The text of a file that an option names, without the newline at its end.
+
+    Raises:
+        UsageError: it cannot be read, is too large, or not UTF-8.
+    """
+    path = expand(name)
     try:
         with path.open("rb") as file:
             return _decode(file.read(MAX_BYTES + 1), str(path))
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}: {error.strerror}", hint="check the file given with -f"
+            f"cannot read {path}: {error.strerror}", hint=f"check the file given with {option}"
         ) from None
 
 
-def _read_stdin(say: Callable[[str], object]) -> str:
-    """All of standard input; after a silent moment says that it waits."""
+def read_stdin(say: Callable[[str], object]) -> str:
+    """All of standard input; after a silent moment says that it waits.
+
+    Raises:
+        UsageError: it cannot be read, is too large, or not UTF-8.
+    """
     notice = threading.Timer(
         SILENCE, say, ["note: waiting for standard input, an open pipe; --no-stdin ignores it"]
     )

@@ -18,7 +18,9 @@ def run(
             show_default=False,
         ),
     ] = None,
+    messages: opt.Messages = None,
     system: opt.System = None,
+    system_file: opt.SystemFile = None,
     file: opt.Files = None,
     max_tokens: opt.MaxTokens = None,
     ctx: opt.Ctx = None,
@@ -30,30 +32,70 @@ def run(
     seed: opt.Seed = None,
     stop: opt.Stop = None,
     ignore_eos: opt.IgnoreEos = False,
+    logit_bias: opt.LogitBias = None,
+    logprobs: opt.Logprobs = None,
+    completions: opt.Completions = 1,
     schema: opt.Schema = None,
     form: opt.Format = None,
     regex: opt.Regex = None,
     grammar: opt.Grammar = None,
     raw: opt.Raw = False,
+    chat_template: opt.ChatTemplate = None,
+    template_kwargs: opt.TemplateKwargs = None,
+    think: opt.Think = None,
+    reasoning_budget: opt.ReasoningBudget = None,
     truncate: opt.Truncate = False,
     fail_on_length: opt.FailOnLength = False,
     stdin: opt.Stdin = True,
     output: opt.Output = None,
     threads: opt.Threads = None,
     gpu_layers: opt.GpuLayers = "auto",
+    lora: opt.Lora = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = 0,
     dry_run: opt.DryRun = False,
     offline: opt.Offline = False,
-    debug: opt.Debug = False,  # noqa: ARG001 - looked up by main
+    debug: opt.Debug = False,
 ) -> int:
-    """Answer one prompt; the answer streams to standard output."""
+    """Answer one prompt, or converse where there is none and a terminal; the answer streams."""
+    from lokal.cli import asking
     from lokal.cli.answer import RunOptions, execute
     from lokal.cli.grammar_options import asked_grammar
     from lokal.cli.prompt_input import PromptSource
-    from lokal.loading import LoadOptions
+    from lokal.cli.terminal import someone_there
 
+    more = (file, messages, schema, form, regex, grammar, raw, output, json, dry_run, logprobs)
+    if prompt is None and stdin and not any(more) and completions == 1 and someone_there():
+        from lokal.cli.chat import chat
+
+        return chat(
+            model,
+            system=system,
+            system_file=system_file,
+            max_tokens=max_tokens,
+            ctx=ctx,
+            temp=temp,
+            top_p=top_p,
+            top_k=top_k,
+            min_p=min_p,
+            repeat_penalty=repeat_penalty,
+            seed=seed,
+            stop=stop,
+            ignore_eos=ignore_eos,
+            logit_bias=logit_bias,
+            chat_template=chat_template,
+            template_kwargs=template_kwargs,
+            think=think,
+            reasoning_budget=reasoning_budget,
+            threads=threads,
+            gpu_layers=gpu_layers,
+            lora=lora,
+            quiet=quiet,
+            verbose=verbose,
+            offline=offline,
+            debug=debug,
+        )
     sampling = opt.chosen(
         temperature=temp,
         top_p=top_p,
@@ -63,17 +105,24 @@ def run(
         max_tokens=max_tokens,
         stop=tuple(stop) if stop else None,
         ignore_eos=ignore_eos or None,
+        reasoning_budget=reasoning_budget,
+        logprobs=logprobs,
     )
+    talk, stdin = asking.talk(messages, stdin)
     return execute(
         RunOptions(
             model=model,
             prompt=PromptSource(prompt, file or [], stdin),
-            system=system,
+            talk=talk,
+            system=asking.system_text(system, system_file),
+            template=asking.chat_template(chat_template),
             sampling=sampling,
+            logit_bias=asking.logit_biases(logit_bias),
             seed=seed,
+            completions=completions,
             grammar=asked_grammar(schema, form, regex, grammar),
-            load=LoadOptions(ctx, threads, gpu_layers),
-            raw=raw,
+            load=asking.load_options(ctx, threads, gpu_layers, min(completions, 48), lora),
+            form=asking.prompt_options(raw, think, template_kwargs, chat_template),
             truncate=truncate,
             fail_on_length=fail_on_length,
             output=output,

@@ -42,7 +42,12 @@ def show(
     if json:
         write_json(facts)
     else:
-        write_lines(_lines(facts))
+        write_lines(lines(facts))
+
+
+def facts_of(weights: Weights) -> dict[str, Any]:
+    """What is known of weights that are here: the registry's word, and over it the file's."""
+    return {**(_from_registry(weights.entry) if weights.entry else {}), **_from_file(weights)}
 
 
 def _from_registry(entry: Entry) -> dict[str, Any]:
@@ -105,13 +110,13 @@ def _cached(item: Item) -> dict[str, Any]:
     return {"name": item.name, "size": item.size, "path": str(item.path)}
 
 
-def _lines(facts: dict[str, Any]) -> list[str]:
+def lines(facts: dict[str, Any]) -> list[str]:
     """For people: no template, which has many lines (`--json` and `run --dry-run` show it)."""
     from lokal.cli.output import human_bytes, human_count, plain
 
     shown = dict(facts)
     # Without the file nobody knows that there is no template.
-    if facts["path"] or facts.get("template"):
+    if facts.get("template") or (facts["path"] and "template" in facts):
         shown["template"] = "yes" if facts["template"] else "none"
     shown["path"] = facts["path"] or "not on this machine"
     if facts.get("open_source") is False:

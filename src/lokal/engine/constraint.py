@@ -116,7 +116,8 @@ class Compiler:
             if self._tokenizer is None:
                 self._tokenizer = _tokenizer(self._vocabulary)
             native = _compile(grammar, _source(grammar), self._tokenizer)
-            self._compiled[grammar] = _Constraint(native, self._vocabulary.n_tokens)
+            n_tokens = self._vocabulary.n_tokens
+            self._compiled[grammar] = _Constraint(native, self._tokenizer, n_tokens)
             if len(self._compiled) > CACHED:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(grammar)
@@ -126,18 +127,18 @@ class Compiler:
 class _Constraint:
     """Implements `lokal.engine.request.Constraint`."""
 
-    def __init__(self, native: LLMatcher, n_tokens: int) -> None:
-        self._native, self._n_tokens = native, n_tokens
+    def __init__(self, native: LLMatcher, tokenizer: LLTokenizer, n_tokens: int) -> None:
+        self._native, self._tokenizer, self._n_tokens = native, tokenizer, n_tokens
 
     def matcher(self) -> _Matcher:
-        return _Matcher(self._native.deep_copy(), self._n_tokens)
+        return _Matcher(self._native.deep_copy(), self._tokenizer, self._n_tokens)
 
 
 class _Matcher:
     """Implements `lokal.engine.request.Matcher`."""
 
-    def __init__(self, native: LLMatcher, n_tokens: int) -> None:
-        self._native, self._n_tokens = native, n_tokens
+    def __init__(self, native: LLMatcher, tokenizer: LLTokenizer, n_tokens: int) -> None:
+        self._native, self._tokenizer, self._n_tokens = native, tokenizer, n_tokens
         self.error: LokalError | None = None
 
     @property
@@ -167,6 +168,10 @@ class _Matcher:
     def accept(self, token: int) -> None:
         if self.error is None and not self._native.consume_token(token):
             self._fail()
+
+    def accept_bytes(self, data: bytes) -> None:
+        for token in self._tokenizer.tokenize_bytes(data) if data else ():
+            self.accept(token)
 
     def _fail(self) -> None:
         why = fault(self._native.get_error()).why or "no token of this model can follow"

@@ -17,7 +17,7 @@ class Backend(Protocol):
     """The native side: KV cache, forward pass, samplers."""
 
     def decode(self, plan: Plan) -> Iterable[int]:
-        """Compute a plan and sample a token for each of its chunks that asks for one.
+        """Compute a plan, sample a token for each of its chunks that asks for one, and its twins.
 
         When it raises, the edits that are left in the plan are still to be made.
 

@@ -21,19 +21,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lokal.engine.interrupt import Interrupt
+from lokal.engine.lora import Lora
 from lokal.engine.native_log import NativeLog
 from lokal.engine.prefix import Copy, Remove
-from lokal.engine.request import SamplingParams, Sequence
+from lokal.engine.request import SamplingParams
 from lokal.engine.scheduler import Chunk, NoSlotError, Plan, Shape
+from lokal.engine.sequence import Sequence
 from lokal.engine.vocabulary import Vocabulary
 from lokal.errors import ArchitectureError, DamagedFileError, LoadError, SpaceError, UsageError
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
+    from lokal.engine.logprobs import Likely
+
 MAX_THREADS = 512  # GGML_MAX_N_THREADS; more are a broken precondition
 PENALTY_WINDOW = 64  # tokens that repeat_penalty looks back; llama.cpp's own default
 NO_SLOT, INVALID = 1, -1  # what llama_decode returns
+NO_FLASH = 0  # enum llama_flash_attn_type
 WORTH_THREADS = 2**20  # logits to sample from; fewer are done before a thread wakes up
 SLOW_STEP = 0.25  # seconds; a decode of one token this slow listens for Ctrl-C too
 
@@ -96,7 +101,8 @@ class LlamaModel:
     """Weights in memory, or with `vocab_only` just their vocabulary.
 
     `gpu_layers` is how many layers to offload, -1 for all; None leaves it to llama.cpp. `repack`
-    lets llama.cpp copy weights into a layout that decodes single tokens faster on this CPU.
+    lets llama.cpp copy weights into a layout that decodes single tokens faster on this CPU. `lora`
+    are adapters that `gguf.check_adapter` has seen; contexts made of the model use them.
 
     Raises:
         LoadError, ArchitectureError: llama.cpp refuses the file, in its own last words.
@@ -111,6 +117,7 @@ class LlamaModel:
         gpu_layers: int | None = None,
         repack: bool = True,
         vocab_only: bool = False,
+        lora: tuple[Lora, ...] = (),
     ) -> None:
         self.lib, self.log = _native()
         self.path = path
@@ -123,12 +130,13 @@ class LlamaModel:
         self.vocabulary = Vocabulary(self.lib, self.native)
         try:
             self._check(vocab_only)
+            self.adapters = [(self._adapter(each.file), each.scale) for each in lora]
         except LoadError:
             self.close()
             raise
 
     def close(self) -> None:
-        """Free the native memory; calling it twice is fine."""
+        """Free the native memory, adapters included; calling it twice is fine."""
         if self.native:
             self.lib.llama_model_free(self.native)
         self.native = None
@@ -137,13 +145,12 @@ class LlamaModel:
     def shares_prefixes(self) -> bool:
         """Whether any beginning of a sequence can be taken over by another one.
 
-        Not where layers keep a state instead of all positions, or only a window of them.
+        Not where layers keep a state instead of all positions. Layers that see only a window of
+        these are told to keep them all.
         """
         lib = self.lib
         return not (
-            lib.llama_model_is_recurrent(self.native)
-            or lib.llama_model_is_hybrid(self.native)
-            or lib.llama_model_n_swa(self.native)
+            lib.llama_model_is_recurrent(self.native) or lib.llama_model_is_hybrid(self.native)
         )
 
     def _load(self, interrupt: Interrupt, params: Any) -> Any:
@@ -167,6 +174,15 @@ class LlamaModel:
             )
         raise LoadError(
             f"cannot load {self.path}: {words}",
+            hint="-vv shows llama.cpp's whole log; if the file is damaged, fetch it again",
+        )
+
+    def _adapter(self, path: Path) -> Any:
+        self.log.clear()
+        if adapter := self.lib.llama_adapter_lora_init(self.native, os.fsencode(path)):
+            return adapter
+        raise LoadError(
+            f"cannot load the adapter {path}: {self.log.last_words()}",
             hint="-vv shows llama.cpp's whole log; if the file is damaged, fetch it again",
         )
 
@@ -209,6 +225,8 @@ class LlamaContext:
         params.n_seq_max = shape.n_slots
         params.swa_full = shape.share  # else a window needs no more cells than it has positions
         params.kv_unified = not shape.streams
+        if not shape.flash:
+            params.flash_attn_type = NO_FLASH
         params.n_threads = params.n_threads_batch = n_threads
         self._log.clear()
         # An exception in the log's callback would be lost, and Ctrl-C with it.
@@ -222,6 +240,8 @@ class LlamaContext:
                 f"cannot make a context of {shape.n_cells} tokens: {self._log.last_words()}",
                 hint="ask for a smaller context with -c",
             )
+        self._adapted = bool(model.adapters)
+        self._use(model.adapters)
         self._memory = self._lib.llama_get_memory(self._native)
         n_batch = min(shape.n_batch, int(self._lib.llama_n_batch(self._native)))
         self.shape = shape._replace(n_batch=n_batch)
@@ -230,6 +250,12 @@ class LlamaContext:
         self._silence = self._lib.ggml_abort_callback()
         self._listen = self._lib.ggml_abort_callback(lambda _: interrupt.requested)
         self._listening = False
+
+    def _use(self, adapters: list[tuple[Any, float]]) -> None:
+        lib, count = self._lib, len(adapters)
+        natives = (lib.llama_adapter_lora_p_ctypes * count)(*(native for native, _ in adapters))
+        scales = (ctypes.c_float * count)(*(scale for _, scale in adapters))
+        lib.llama_set_adapters_lora(self._native, natives, count, scales)
 
     def close(self) -> None:
         """Free the native memory; calling it twice is fine."""
@@ -242,7 +268,7 @@ class LlamaContext:
         self._native = None
 
     def decode(self, plan: Plan) -> list[int]:
-        """Compute a plan; returns a token for each chunk that asks for one, in their order.
+        """Compute a plan; returns a token for each chunk that asks for one, and for its twins.
 
         Raises:
             KeyboardInterrupt: Ctrl-C came while it ran.
@@ -266,9 +292,10 @@ class LlamaContext:
         self._compute()
         return self._sample(
             [
-                (chunk.sequence, row)
+                (sequence, row)
                 for chunk, row in zip(plan.chunks, rows, strict=True)
                 if chunk.sample
+                for sequence in (chunk.sequence, *chunk.twins)
             ]
         )
 
@@ -289,11 +316,43 @@ class LlamaContext:
             self._check_logits(row)
             if sequence not in self._samplers:
                 self._samplers[sequence] = self._new_sampler(sequence)
+        spread: Callable[..., Iterator[Any]] = map
         if self._pool and len(rows) * self._vocabulary.n_tokens > WORTH_THREADS:
             # The first look at the logits puts their rows in order, which is no work for two.
             self._lib.llama_get_logits_ith(self._native, rows[0][1])
-            return list(self._pool.map(self._next, rows))
-        return [self._next(row) for row in rows]
+            spread = self._pool.map
+        # All of them before the first mask: more than one may be sampled from a row.
+        asked = [place for place in rows if place[0].request.params.logprobs is not None]
+        looks = dict(zip(asked, spread(self._likely, asked), strict=True))
+        tokens = list(spread(self._next, rows))
+        for place, token in zip(rows, tokens, strict=True):
+            if place[0].request.params.logit_bias or looks:
+                self._account(place, token, looks.get(place))
+        return tokens
+
+    def _likely(self, place: tuple[Sequence, int]) -> Likely:
+        """What the model itself holds likely; any thread may look."""
+        from lokal.engine.logprobs import likely
+
+        sequence, row = place
+        logits = self._lib.llama_get_logits_ith(self._native, row)
+        address, n_tokens = ctypes.addressof(logits.contents), self._vocabulary.n_tokens
+        return likely(address, n_tokens, sequence.request.params.logprobs or 0)
+
+    def _account(self, place: tuple[Sequence, int], token: int, look: Likely | None) -> None:
+        """Note how likely the token was, or that there was none to choose."""
+        sequence, row = place
+        params = sequence.request.params
+        logit = self._lib.llama_get_logits_ith(self._native, row)[token]
+        if logit + dict(self._biases(params)).get(token, 0) == -math.inf:
+            sequence.stuck = UsageError(
+                "logit_bias forbids every token that could follow", hint="allow some of them"
+            )
+        elif look:
+            from lokal.engine.logprobs import token_logprob
+
+            logprob = logit - look.total
+            sequence.likelihood = token_logprob(self._vocabulary, token, logprob, look.top)
 
     def _next(self, place: tuple[Sequence, int]) -> int:
         """The next token of a sequence, from the row of its logits; any thread may do it."""
@@ -306,9 +365,10 @@ class LlamaContext:
     def _check_logits(self, row: int) -> None:
         """Where one logit is NaN all are, and what is sampled from them means nothing."""
         if math.isnan(self._lib.llama_get_logits_ith(self._native, row)[0]):
+            which = "its file or an adapter's" if self._adapted else "its file"
             raise DamagedFileError(
                 "the model computes no numbers (NaN)",
-                hint="its file is damaged: take it from another source",
+                hint=f"{which} is damaged: take it from another source",
             )
 
     def _compute(self) -> None:
@@ -344,13 +404,18 @@ class LlamaContext:
                 lib.llama_sampler_accept(chain, token)
         return chain
 
+    def _biases(self, params: SamplingParams) -> tuple[tuple[int, float], ...]:
+        if not params.ignore_eos:
+            return params.logit_bias
+        ends = dict.fromkeys(self._vocabulary.eog_tokens(), -math.inf)
+        return tuple({**dict(params.logit_bias), **ends}.items())
+
     def _stages(self, params: SamplingParams, seed: int) -> Iterator[Any]:
         """The samplers in llama.cpp's own default order."""
         lib, n_vocab = self._lib, self._vocabulary.n_tokens
-        if params.ignore_eos:
-            eog = self._vocabulary.eog_tokens()
-            bias = (lib.llama_logit_bias * len(eog))(*((token, float("-inf")) for token in eog))
-            yield lib.llama_sampler_init_logit_bias(n_vocab, len(eog), bias)
+        if biases := self._biases(params):
+            native = (lib.llama_logit_bias * len(biases))(*biases)
+            yield lib.llama_sampler_init_logit_bias(n_vocab, len(biases), native)
         if params.repeat_penalty != 1:
             yield lib.llama_sampler_init_penalties(
                 n_vocab, PENALTY_WINDOW, params.repeat_penalty, 0.0, 0.0

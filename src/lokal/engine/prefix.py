@@ -100,7 +100,7 @@ class PrefixCache:
                 n_room -= min(len(each.tokens), n_tokens - self._start(each))
         return Match(n_tokens, n_room)
 
-    def take(self, tokens: list[int]) -> tuple[int, int]:
+    def take(self, tokens: list[int], least: int = 1) -> tuple[int, int]:  # noqa: ARG002 - one is enough here
         """A slot for a sequence, and how many of its tokens that slot already holds."""
         n_tokens, run = self._find(tokens) if self._share else (0, self._root)
         self._clock += 1
@@ -307,7 +307,7 @@ class PrefixCache:
 def common(one: Sequence[int], other: Sequence[int], start: int = 0) -> int:
     """How many tokens `other` has in common at its beginning with what `one` has from `start` on.
 
-    Both are lists, or both tuples.
+    Both are lists, or both tuples, or both bytes.
     """
     low, high = 0, min(len(one) - start, len(other))
     if high <= 0 or one[start] != other[0]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, Self
 
 from lokal.engine.chat import Message, render_keeping_system
+from lokal.engine.reasoning import Reasoning, Rule, think_variable
 
 
 class Tokenizer(Protocol):
@@ -36,13 +37,57 @@ class Prompt(NamedTuple):
     """Characters that `fit` cut off the front of the longest message."""
     drop_space: bool = False
     """Whether the answer will begin with a space that the vocabulary put there."""
+    reasoning: Reasoning | None = None
+    """How reasoning is told from the answer, if the model may reason."""
+
+
+class PromptOptions(NamedTuple):
+    """How a conversation is to become a prompt.
+
+    `raw` leaves the chat template out. `tools` are described to the model in OpenAI's form, `think`
+    switches its reasoning on or off, `template_kwargs` are further variables of its template.
+    """
+
+    raw: bool = False
+    tools: tuple[Mapping[str, Any], ...] = ()
+    think: bool | None = None
+    template_kwargs: Mapping[str, Any] = {}
 
 
 class PromptFormat(NamedTuple):
-    """How one model wants to be addressed: `template` is None where it only completes text."""
+    """How one model wants to be addressed: `template` is None where it only completes text.
+
+    `tools` and `kwargs` are variables of the template. `reasoning` is how the model marks its own.
+    """
 
     tokenizer: Tokenizer
     template: str | None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    kwargs: Mapping[str, Any] = {}
+    reasoning: Reasoning | None = None
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: Tokenizer,
+        template: str | None,
+        options: PromptOptions,
+        rule: Rule | None = None,
+    ) -> Self:
+        """How a model with this template, if any, wants to be addressed under these options.
+
+        `rule` says how it marks reasoning; of what completes raw text nothing is told apart.
+
+        Raises:
+            UsageError: its reasoning cannot be switched as `options.think` asks.
+        """
+        if options.raw:
+            template = rule = None
+        kwargs = options.template_kwargs
+        if options.think is not None:
+            kwargs = {**kwargs, **think_variable(rule, template, options.think)}
+        reasoning = rule and Reasoning.of(rule, tokenizer.tokenize)
+        return cls(tokenizer, template, options.tools, kwargs, reasoning)
 
     def build(self, messages: Sequence[Message]) -> Prompt:
         """Render and tokenize.
@@ -59,9 +104,12 @@ class PromptFormat(NamedTuple):
             messages,
             bos_token=self.tokenizer.bos_text,
             eos_token=self.tokenizer.eos_text,
+            tools=list(self.tools) or None,
+            **self.kwargs,
         )
         tokens = tuple(self.tokenizer.tokenize(text))
-        return Prompt(text, tokens, drop_space=self.tokenizer.adds_space)
+        reasoning = self.reasoning and self.reasoning._replace(prompt=text)
+        return Prompt(text, tokens, drop_space=self.tokenizer.adds_space, reasoning=reasoning)
 
     def fit(self, messages: Sequence[Message], n_tokens: int) -> Prompt:
         """Like `build`, cutting the longest message from its front until `n_tokens` hold it all.

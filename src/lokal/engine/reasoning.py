@@ -1,26 +1,127 @@
-"""How a model marks its reasoning, so that a constraint holds after it."""
+"""How models mark their reasoning: rules, and what they come to for one prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
+from typing import NamedTuple
 
-from lokal.engine.request import Reasoning
-
-OPEN, CLOSE = "<think>", "</think>"
+from lokal.errors import UsageError
 
 
-def detect(
-    template: str | None, prompt_text: str, tokenize: Callable[[str], Sequence[int]]
-) -> Reasoning | None:
-    """Whether this answer begins with reasoning between `<think>` and `</think>`, or may.
+class Tags(NamedTuple):
+    """Reasoning stands between two tags, in front of the answer.
 
-    `template` is the model's chat template, `prompt_text` what it made of the conversation,
-    `tokenize` the vocabulary's own, with BOS in front where it wants one.
+    The prompt may open or close it already; else the model opens it, or does not and answers at
+    once. A tag is one only there: later it is text like any other, and so is a closing tag without
+    an opening one, because by then what came before it has been shown as the answer.
+
+    `switch` is the variable of the chat template that turns reasoning on and off; None where it
+    cannot be turned off.
     """
-    end = prompt_text.rstrip()
-    if end.endswith(OPEN):
-        return Reasoning(CLOSE, opened=True)
-    if end.endswith(CLOSE) or template is None or OPEN not in template:
-        return None
-    tokens = tokenize(OPEN)[len(tokenize("")) :]
-    return Reasoning(CLOSE, opened=False, open_token=tokens[0]) if len(tokens) == 1 else None
+
+    open: str
+    close: str
+    switch: str | None = None
+
+    @property
+    def opening(self) -> str:
+        """What the model begins with where it reasons."""
+        return self.open
+
+    @property
+    def closing(self) -> str:
+        """What ends the reasoning, so that the answer follows."""
+        return self.close
+
+
+class Channels(NamedTuple):
+    """Everything stands in messages of a channel each; what the `reasoning` ones hold is such.
+
+    The format is OpenAI's harmony (https://github.com/openai/harmony, docs/format.md):
+    `<|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…`
+    Its commentary channel holds what is meant for the user's eyes, and calls of tools: answer.
+    """
+
+    reasoning: tuple[str, ...] = ("analysis",)
+    switch: str | None = None
+
+    @property
+    def opening(self) -> str:
+        """What the model begins with, whether it reasons or not."""
+        return "<|channel|>"
+
+    @property
+    def closing(self) -> str:
+        """What ends the reasoning, so that the answer follows."""
+        return "<|end|><|start|>assistant<|channel|>final<|message|>"
+
+
+Rule = Tags | Channels
+
+# What stands in the templates of DeepSeek, Qwen, Magistral, Seed-OSS, Command and Gemma 4.
+_KNOWN = (
+    Tags("<think>", "</think>"),
+    Tags("[THINK]", "[/THINK]"),
+    Tags("<seed:think>", "</seed:think>"),
+    Tags("<|START_THINKING|>", "<|END_THINKING|>"),
+    Tags("<|channel>thought", "<channel|>"),
+)
+# DeepSeek's variable is a word that templates use otherwise too.
+_SWITCHES = (r"\b(enable_thinking)\b", r"(?<![.\w])(thinking) is (?:not )?defined\b")
+
+
+def detect(template: str) -> Rule | None:
+    """The rule of a model that nobody described, by the marks in its chat template."""
+    found = (re.search(pattern, template) for pattern in _SWITCHES)
+    switch = next((match[1] for match in found if match), None)
+    if "<|channel|>" in template and "<|message|>" in template:
+        return Channels(switch=switch)
+    for tags in _KNOWN:
+        if tags.open in template or tags.close in template:
+            return tags._replace(switch=switch)
+    return None
+
+
+def think_variable(rule: Rule | None, template: str | None, think: bool) -> dict[str, bool]:
+    """The variable of a template that makes the model reason, or keeps it from it.
+
+    Raises:
+        UsageError: the model does not reason, or is not to be told.
+    """
+    if rule is None or template is None:
+        if not think:
+            return {}
+        raise UsageError(
+            "there is no reasoning to switch on: this model marks none, or completes raw text",
+            hint="leave out --think",
+        )
+    if rule.switch and re.search(rf"\b{re.escape(rule.switch)}\b", template):
+        return {rule.switch: think}
+    if think and not rule.switch:  # it always does
+        return {}
+    raise UsageError(
+        "this model cannot switch its reasoning on or off",
+        hint="--reasoning-budget 0 closes it at once",
+    )
+
+
+class Reasoning(NamedTuple):
+    """How reasoning is told from the answer to one prompt.
+
+    `prompt` is its text, which may have begun the reasoning, or ended it. `open_token` is the
+    token that the model begins with where it reasons, None if it takes several. `closing` are
+    tokens that end the reasoning.
+    """
+
+    rule: Rule
+    prompt: str = ""
+    open_token: int | None = None
+    closing: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, rule: Rule, tokenize: Callable[[str], list[int]]) -> Reasoning:
+        """For prompts yet to come; `tokenize` puts BOS in front where the vocabulary wants it."""
+        n_bos = len(tokenize(""))
+        opening, closing = tokenize(rule.opening)[n_bos:], tokenize(rule.closing)[n_bos:]
+        return cls(rule, "", opening[0] if len(opening) == 1 else None, tuple(closing))

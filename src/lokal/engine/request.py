@@ -1,4 +1,4 @@
-"""What is asked of the engine, what is under way, and what comes back.
+"""What is asked of the engine, and what comes back.
 
 Records are named tuples wherever nothing more is needed, here and elsewhere: Python 3.11 takes
 0.1 ms to define one and 0.7 ms for a frozen dataclass, and a start defines dozens.
@@ -7,14 +7,16 @@ Records are named tuples wherever nothing more is needed, here and elsewhere: Py
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from lokal.engine.detokenizer import Detokenizer
-from lokal.errors import IncompleteError, LokalError, UsageError
+from lokal.engine.reasoning import Reasoning
+from lokal.errors import LokalError, UsageError
 
+MAX_TOKENS = 2**31 - 1
+MAX_BIAS = 10**6  # far more than any two logits differ by, and no infinity in 32 bits
+MAX_LOGPROBS = 100  # tokens; nobody reads more, and each is a line of JSON for each token
 MAX_SEED = 2**32 - 2  # 2**32 - 1 tells llama.cpp to choose a seed of its own
 
 
@@ -42,20 +44,31 @@ class SamplingParams:
     """Texts that end the answer; none of them becomes part of it."""
     ignore_eos: bool = False
     """Never end at the model's own end-of-generation tokens."""
+    reasoning_budget: int | None = None
+    """Most tokens of reasoning before it is closed; None lets the model close it."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Added to the logits of these tokens; -inf forbids one."""
+    logprobs: int | None = None
+    """Log probabilities of each token and of this many of the likeliest; None computes none."""
 
     def __post_init__(self) -> None:
         _check("temperature", self.temperature, 0, 100)
-        _check("top_k", self.top_k, 0, 2**31 - 1, whole=True)
+        _check("top_k", self.top_k, 0, MAX_TOKENS, whole=True)
         _check("top_p", self.top_p, 0, 1)
         _check("min_p", self.min_p, 0, 1)
         _check("repeat_penalty", self.repeat_penalty, 0.01, 100)
         if self.max_tokens is not None:
-            _check("max_tokens", self.max_tokens, 1, 2**31 - 1, whole=True)
+            _check("max_tokens", self.max_tokens, 1, MAX_TOKENS, whole=True)
         texts = isinstance(self.stop, tuple) and all(isinstance(text, str) for text in self.stop)
         if not texts or not all(self.stop):
             raise UsageError(f"stop is {self.stop!r}", hint="give a tuple of texts, none empty")
         if not isinstance(self.ignore_eos, bool):
             raise UsageError(f"ignore_eos is {self.ignore_eos!r}", hint="give True or False")
+        if self.reasoning_budget is not None:
+            _check("reasoning_budget", self.reasoning_budget, 0, MAX_TOKENS, whole=True)
+        _check_bias(self.logit_bias)
+        if self.logprobs is not None:
+            _check("logprobs", self.logprobs, 0, MAX_LOGPROBS, whole=True)
 
 
 def check_seed(seed: int) -> None:
@@ -72,6 +85,23 @@ def _check(name: str, value: object, low: float, high: float, *, whole: bool = F
         raise UsageError(f"{name} is {value}", hint=f"it must lie between {low} and {high}")
 
 
+def _check_bias(pairs: object) -> None:
+    hint = "give a tuple of pairs: a token's number and what is added to its logit"
+    if not isinstance(pairs, tuple):
+        raise UsageError(f"logit_bias is {pairs!r:.50}", hint=hint)
+    seen: set[int] = set()
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise UsageError(f"logit_bias holds {pair!r:.50}", hint=hint)
+        token, bias = pair
+        _check("a token of logit_bias", token, 0, 2**31 - 1, whole=True)
+        if token in seen:
+            raise UsageError(f"two logit biases for token {token}", hint="give one")
+        seen.add(token)
+        if bias != -math.inf:
+            _check(f"the logit bias of token {token}", bias, -MAX_BIAS, MAX_BIAS)
+
+
 class Matcher(Protocol):
     """Follows one answer through its constraint."""
 
@@ -83,6 +113,9 @@ class Matcher(Protocol):
 
     def accept(self, token: int) -> None:
         """Take the token that was chosen; end-of-generation tokens are not shown to it."""
+
+    def accept_bytes(self, data: bytes) -> None:
+        """Take what the answer begins with where no token of its own begins it."""
 
     @property
     def complete(self) -> bool:
@@ -104,18 +137,6 @@ class Constraint(Protocol):
         """A new one, at the beginning of an answer."""
 
 
-class Reasoning(NamedTuple):
-    """How reasoning is told from the answer: it goes on until the model wrote `close`.
-
-    `opened` says that the prompt began it already; else the model does so by beginning its
-    answer with the token `open_token`, or does not.
-    """
-
-    close: str
-    opened: bool
-    open_token: int | None = None
-
-
 class Request(NamedTuple):
     """One completion asked for: the prompt as token ids, and how to go on from there."""
 
@@ -127,7 +148,7 @@ class Request(NamedTuple):
     """Leave out one space at the beginning of the answer."""
     constraint: Constraint | None = None
     reasoning: Reasoning | None = None
-    """The constraint holds after it."""
+    """How it is told from the answer; the constraint is about the answer only."""
 
 
 class FinishReason(StrEnum):
@@ -141,115 +162,17 @@ class FinishReason(StrEnum):
     """It cannot become what was asked for; the event says why."""
 
 
-@dataclass(eq=False)
-class Sequence:
-    """A request under way: the only mutable state there is per sequence.
+class TokenLogprob(NamedTuple):
+    """A token and its log probability, in the model's own distribution; `top` are the likeliest.
 
-    `tokens` is prompt and generated tokens together; the first `n_computed` of them are in the
-    KV cache of `slot`, once it has one. `n_cached` of the prompt were there when it began.
+    `data` is what it writes, and `token` that as text; of a control token its name.
     """
 
-    request: Request
-    slot: int = -1
-    n_computed: int = 0
-    n_cached: int = 0
-    begun_at: float | None = None
-    first_token_at: float | None = None
-
-    def __post_init__(self) -> None:
-        request = self.request
-        self.tokens = list(request.tokens)
-        self._answer = Detokenizer(request.params.stop, drop_space=request.drop_space)
-        self._matcher = request.constraint.matcher() if request.constraint else None
-        self._section: Detokenizer | None = None
-        """Where reasoning goes, while the model reasons."""
-        if request.reasoning and request.reasoning.opened:
-            self._section = Detokenizer((request.reasoning.close,))
-
-    @property
-    def n_prompt(self) -> int:
-        return len(self.request.tokens)
-
-    @property
-    def n_generated(self) -> int:
-        return len(self.tokens) - self.n_prompt
-
-    @property
-    def n_pending(self) -> int:
-        """Tokens that are known but not yet in the KV cache."""
-        return len(self.tokens) - self.n_computed
-
-    @property
-    def answered(self) -> bool:
-        """Whether nothing may follow: a stop text was met, or the constraint has its end."""
-        matcher = self._matcher
-        return self._answer.stopped or bool(matcher and (matcher.ended or matcher.error))
-
-    def failure(self, reason: FinishReason) -> LokalError | None:
-        """What keeps an answer that ends now, for this reason, from being what was asked for."""
-        matcher = self._matcher
-        if matcher is None or (matcher.complete and not (self._section or self._answer.stopped)):
-            return None
-        if matcher.error:
-            return matcher.error
-        what = "the reasoning" if self._section else "the answer"
-        if reason is FinishReason.LENGTH:
-            return IncompleteError(
-                f"{what} was cut after {self.n_generated} tokens,"
-                " before it matched its schema or grammar",
-                hint="allow more with -n (max_tokens) and -c (ctx), or bound its texts and lists",
-            )
-        return IncompleteError(
-            f"{what} ended before it matched its schema or grammar",
-            hint="a stop text cut it, or the model gave up; another seed may do better",
-        )
-
-    def begin(self, slot: int, n_cached: int) -> None:
-        """Go on in a slot that holds so many of the tokens already."""
-        if self.begun_at is None:
-            self.begun_at, self.n_cached = time.perf_counter(), n_cached
-        self.slot, self.n_computed = slot, n_cached
-
-    @property
-    def constrained(self) -> bool:
-        """Whether the next token is to be chosen with `mask`."""
-        return self._matcher is not None and self._section is None
-
-    def mask(self, logits: int) -> None:
-        """Forbid, in the row of logits at this address, what may not be the next token."""
-        if self._matcher is not None:
-            reasoning = self.request.reasoning
-            keep = reasoning.open_token if reasoning and not self.n_generated else None
-            self._matcher.mask(logits, keep)
-
-    def push(self, token: int, piece: bytes, *, ends: bool) -> tuple[str, bool]:
-        """Take a token that was sampled; returns its text, and whether that is reasoning.
-
-        `ends` says that it is no text but the model's end of the answer.
-        """
-        if self.first_token_at is None:
-            self.first_token_at = time.perf_counter()
-        self.tokens.append(token)
-        reasoning = self.request.reasoning
-        if self._section:
-            text = self._section.push(piece)
-            if self._section.stopped:
-                self._section = None
-            return text, True
-        if reasoning and self.n_generated == 1 and token == reasoning.open_token:
-            self._section = Detokenizer((reasoning.close,))
-            return "", True
-        if self._matcher and not ends:
-            self._matcher.accept(token)
-            if self._matcher.error:  # this token is no part of any answer
-                return "", False
-        return self._answer.push(piece), False
-
-    def flush(self) -> tuple[str, bool]:
-        """The text that was held back at the end, and whether it is reasoning."""
-        if self._section:
-            return self._section.flush(), True
-        return self._answer.flush(), False
+    token: str
+    id: int
+    logprob: float
+    data: bytes
+    top: tuple[TokenLogprob, ...] = ()
 
 
 class Usage(NamedTuple):
@@ -283,6 +206,8 @@ class FinishEvent(NamedTuple):
     usage: Usage
     timings: Timings
     error: LokalError | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """Of every token that was generated but the model's end; None where nobody asked for them."""
 
 
 Event = TextEvent | FinishEvent

@@ -19,11 +19,11 @@ from lokal.engine.request import (
     FinishEvent,
     FinishReason,
     Request,
-    Sequence,
     TextEvent,
     Timings,
     Usage,
 )
+from lokal.engine.sequence import Sequence
 from lokal.engine.slots import SlotCache
 from lokal.errors import ContextError, SpaceError, UsageError
 
@@ -31,8 +31,8 @@ from lokal.errors import ContextError, SpaceError, UsageError
 class Pieces(Protocol):
     """What the scheduler needs to know of a vocabulary."""
 
-    def piece(self, token: int) -> bytes:
-        """The bytes that a token writes."""
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes that a token writes, or is named by."""
 
     def is_eog(self, token: int) -> bool:
         """Whether a token ends the generation."""
@@ -49,7 +49,8 @@ class Shape(NamedTuple):
     under way, the others keep prefixes. A sequence has at most `n_ctx` tokens, so that each would
     fit alone, a batch at most `n_batch`. With `streams` each slot has `n_ctx` cells of its own and
     there are no spare ones, else all share one cache. `share` says whether prefixes are shared:
-    the model must be one of plain attention then.
+    the model must be one of plain attention then. `flash` leaves flash attention to
+    llama.cpp, else it is off.
     """
 
     n_parallel: int
@@ -59,6 +60,7 @@ class Shape(NamedTuple):
     n_batch: int
     share: bool = False
     streams: bool = False
+    flash: bool = True
 
 
 class Chunk(NamedTuple):
@@ -69,6 +71,8 @@ class Chunk(NamedTuple):
     tokens: list[int]
     sample: bool
     """Whether a token is to be sampled after the last one."""
+    twins: tuple[Sequence, ...] = ()
+    """Waiting sequences with the same prompt, which it completes: a token is sampled for each."""
 
 
 @dataclass
@@ -126,7 +130,12 @@ class Scheduler:
             UsageError, ContextError: as from `check`.
         """
         self.check(request)
-        self._waiting.append(Sequence(request))
+        # The last token of a full context is sampled, and not computed.
+        n_most = min(
+            len(request.tokens) + (request.params.max_tokens or self.shape.n_ctx),
+            self.shape.n_ctx + 1,
+        )
+        self._waiting.append(Sequence(request, n_most))
 
     @property
     def has_work(self) -> bool:
@@ -153,7 +162,7 @@ class Scheduler:
         return plan
 
     def advance(self, plan: Plan, tokens: Iterable[int]) -> list[Event]:
-        """Take the tokens sampled for a plan, in the order of its chunks that asked for one."""
+        """Take the tokens sampled for a plan: for each chunk that asked for one, then its twins."""
         sampled = iter(tokens)
         events: list[Event] = []
         for chunk in plan.chunks:
@@ -161,8 +170,15 @@ class Scheduler:
             self._cache.extend(sequence.slot, chunk.tokens)
             sequence.n_computed += len(chunk.tokens)
             if chunk.sample:
-                self.n_sampled += 1
-                events.extend(self._accept(sequence, next(sampled)))
+                chosen = [(each, next(sampled)) for each in (sequence, *chunk.twins)]
+                # While the slot of the first one has their prompt.
+                for twin, token in chosen[1:]:
+                    self._waiting.remove(twin)
+                    self._running.append(twin)
+                    twin.begin(*self._cache.take([*twin.tokens, token], least=1))
+                self.n_sampled += len(chosen)
+                for each, token in chosen:
+                    events.extend(self._accept(each, token))
         return events
 
     def undo(self, plan: Plan) -> None:
@@ -194,6 +210,10 @@ class Scheduler:
                 return list(self._finish(sequence, FinishReason.ABORTED))
         return []
 
+    def held(self) -> list[int]:
+        """What the KV cache of one conversation holds, if nothing is under way."""
+        return self._cache.held() if isinstance(self._cache, SlotCache) else []
+
     def check_integrity(self) -> None:
         """Raises: AssertionError: the books of slots and cells do not balance."""
         self._cache.check_integrity({s.slot: s.tokens[: s.n_computed] for s in self._running})
@@ -210,9 +230,14 @@ class Scheduler:
 
     def _admit(self, plan: Plan) -> None:
         """Let requests begin, where there is a slot, budget and room for them."""
-        budget = self._limit - plan.n_tokens
+        budget, n_twins = self._limit - plan.n_tokens, 0
         for sequence in list(self._waiting):
-            if budget <= 0 or len(self._running) == self.shape.n_parallel:
+            if len(self._running) + n_twins == self.shape.n_parallel:
+                break
+            if self._joins(sequence, plan):
+                n_twins += 1
+                continue
+            if budget <= 0:
                 break
             found = self._cache.match(sequence.tokens)
             if self._is_on_its_way(sequence, found.n_tokens):
@@ -227,6 +252,14 @@ class Scheduler:
             plan.chunks.append(_chunk(sequence, budget))
             budget -= len(plan.chunks[-1].tokens)
             self._cache.make_room(plan.n_tokens)
+
+    def _joins(self, sequence: Sequence, plan: Plan) -> bool:
+        """Let a sequence become a twin, if a prompt that is like its own ends in this plan."""
+        for place, chunk in enumerate(plan.chunks):
+            if self.shape.share and chunk.sample and chunk.sequence.begins_like(sequence):
+                plan.chunks[place] = chunk._replace(twins=(*chunk.twins, sequence))
+                return True
+        return False
 
     def _is_on_its_way(self, sequence: Sequence, n_here: int) -> bool:
         """Whether somebody computes right now more of a prompt than what is here."""
@@ -246,15 +279,14 @@ class Scheduler:
         self._waiting.appendleft(sequence)
 
     def _accept(self, sequence: Sequence, token: int) -> Iterator[Event]:
-        params = sequence.request.params
-        ends = self._pieces.is_eog(token) and not params.ignore_eos
+        ends = self._pieces.is_eog(token) and not sequence.request.params.ignore_eos
         piece = b"" if ends else self._pieces.piece(token)
-        text, reasoning = sequence.push(token, piece, ends=ends)
-        if text:
+        name = b"" if piece or ends else self._pieces.piece(token, special=True)
+        for text, reasoning in sequence.push(token, piece, name, ends=ends):
             yield TextEvent(sequence.request.id, text, reasoning)
         if ends or sequence.answered:
             yield from self._finish(sequence, FinishReason.STOP)
-        elif sequence.n_generated == params.max_tokens or len(sequence.tokens) > self.shape.n_ctx:
+        elif sequence.full:
             yield from self._finish(sequence, FinishReason.LENGTH)
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> Iterator[Event]:
@@ -265,8 +297,7 @@ class Scheduler:
             self._waiting.remove(sequence)
         self._ended.append(sequence)
         self._limit = self.shape.n_batch
-        text, reasoning = sequence.flush()
-        if text:
+        for text, reasoning in sequence.flush():
             yield TextEvent(sequence.request.id, text, reasoning)
         error = None if reason is FinishReason.ABORTED else sequence.failure(reason)
         now = time.perf_counter()
@@ -278,6 +309,7 @@ class Scheduler:
             Usage(sequence.n_prompt, sequence.n_generated, sequence.n_cached),
             Timings(prompt=first - begun, generate=now - first),
             error,
+            None if sequence.logprobs is None else tuple(sequence.logprobs),
         )
 
 

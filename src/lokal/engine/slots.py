@@ -34,15 +34,23 @@ class SlotCache:
     @property
     def least(self) -> int:
         """Tokens that a prompt must have in common with a slot, or it finds none there."""
-        return WORTH_COPYING
+        return WORTH_COPYING if len(self._tokens) > 1 else 1
 
     def match(self, tokens: list[int]) -> Match:
         """What `take` would find of a prompt."""
         return Match(self._find(tokens)[0], self._n_ctx)
 
-    def take(self, tokens: list[int]) -> tuple[int, int]:
-        """A slot for a sequence, and how many of its tokens that slot already holds."""
-        n_tokens, source = self._find(tokens)
+    def held(self) -> list[int]:
+        """The tokens of the idle slot that was in use last."""
+        slot = max(self._idle, key=lambda slot: self._used[slot], default=None)
+        return [] if slot is None else self._tokens[slot]
+
+    def take(self, tokens: list[int], least: int | None = None) -> tuple[int, int]:
+        """A slot for a sequence, and how many of its tokens that slot already holds.
+
+        `least` stands in for the property of that name.
+        """
+        n_tokens, source = self._find(tokens, least)
         slot = source
         if not n_tokens or source not in self._idle:
             slot = min(self._idle, key=lambda slot: (self._used[slot], slot))
@@ -113,7 +121,7 @@ class SlotCache:
         if busy != set(owned) or wrong:
             raise AssertionError(f"the KV cache's books do not balance: {busy}, {wrong}")
 
-    def _find(self, tokens: list[int]) -> tuple[int, int]:
+    def _find(self, tokens: list[int], least: int | None = None) -> tuple[int, int]:
         """How many tokens of a prompt are in a slot, and in which; an idle one if it can be."""
         if not self._share:
             return 0, 0
@@ -122,7 +130,7 @@ class SlotCache:
             (min(common(tokens, held), limit), slot in self._idle, slot)
             for slot, held in enumerate(self._tokens)
         )
-        return (n_tokens, slot) if n_tokens >= self.least else (0, slot)
+        return (n_tokens, slot) if n_tokens >= (least or self.least) else (0, slot)
 
     def _truncate(self, slot: int, n_tokens: int) -> None:
         if len(self._tokens[slot]) > n_tokens:

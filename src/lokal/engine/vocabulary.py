@@ -73,6 +73,10 @@ class Vocabulary:
             return self.piece(token, special=special)
         return self._buffer.raw[:n]
 
+    def spelling(self, token: int) -> bytes:
+        """What tells a token from others: the bytes it writes, or that it is this control token."""
+        return self.piece(token) or b"\xff<%d>" % token
+
     def native(self) -> tuple[int, int]:
         """Addresses of the native vocabulary and of llama.cpp's tokenizer, for native code."""
         tokenize = ctypes.cast(self._lib._lib.llama_tokenize, ctypes.c_void_p).value

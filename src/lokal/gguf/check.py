@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import mmap
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from lokal.errors import DamagedFileError, LayoutError, LoadError, ModelNameError
@@ -102,6 +103,17 @@ def check_start(name: str, start: bytes, size: int) -> Header:
 
 def _check_file(path: Path) -> Header:
     """Everything that one file shows by itself."""
+    return with_file(path, _check_buffer)
+
+
+def with_file(path: Path, judge: Callable[[Path, Buffer, int], Header]) -> Header:
+    """What `judge` makes of a file's path, content and size.
+
+    Raises:
+        ModelNameError: no such file.
+        LoadError: it cannot be read.
+        DamagedFileError: it is not a GGUF file, or ends within its header.
+    """
     try:
         size = _size(path)
         with path.open("rb") as file:
@@ -113,7 +125,7 @@ def _check_file(path: Path) -> Header:
             _refuse_lookalikes(path, file.read(64))
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
                 try:
-                    return _check_buffer(path, buffer, size)
+                    return judge(path, buffer, size)
                 except NeedMore as more:
                     raise _truncated(path, size, f"more than {more.size}") from None
     except (OSError, ValueError) as error:
@@ -123,13 +135,19 @@ def _check_file(path: Path) -> Header:
         ) from None
 
 
-def _check_buffer(path: Path, buffer: Buffer, size: int) -> Header:
+def parsed(path: Path, buffer: Buffer, size: int) -> Header:
+    """The header of a file that is as long as it says, whatever else it holds."""
     try:
         header = parse(buffer)
     except LoadError as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
     if size < header.file_size:
         raise _truncated(path, size, f"{header.file_size}")
+    return header
+
+
+def _check_buffer(path: Path, buffer: Buffer, size: int) -> Header:
+    header = parsed(path, buffer, size)
     if not header.split_no:
         _refuse_other_kinds(path, header)
     if found := flaw(header, buffer):
@@ -171,7 +189,10 @@ def _refuse_other_kinds(path: Path, header: Header) -> None:
     architecture = header.architecture
     what = _NO_MODELS.get(header.type) or _NO_MODELS.get(architecture)
     if what:
-        raise LoadError(f"{path} is {what}", hint="name the model that it belongs to")
+        hint = "name the model that it belongs to"
+        if header.type == "adapter":
+            hint += ", and this file with --lora"
+        raise LoadError(f"{path} is {what}", hint=hint)
     if not architecture:
         raise DamagedFileError(
             f"{path} names no architecture", hint="take the model from another source"

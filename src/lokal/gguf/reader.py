@@ -68,7 +68,7 @@ _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _SCALARS = {kind: struct.Struct("<" + code) for kind, code in enumerate("BbHhIif?")}
 _SCALARS |= {10: struct.Struct("<Q"), 11: struct.Struct("<q"), 12: struct.Struct("<d")}
-_UINT16, STRING, _ARRAY = 2, 8, 9
+_UINT16, _FLOAT32, STRING, _ARRAY = 2, 6, 8, 9
 _ALIGNMENT = 32
 
 
@@ -100,6 +100,8 @@ def parse(buffer: Buffer) -> Header:
         kind = cursor.u32()
         if key == "split.no" and kind != _UINT16:
             raise _damaged("split.no is no 16-bit number")  # llama.cpp aborts
+        if key == "adapter.lora.alpha" and kind != _FLOAT32:
+            raise _damaged("adapter.lora.alpha is no 32-bit float")  # likewise
         metadata[key] = _value(cursor, kind, keep=not key.startswith("tokenizer."))
     alignment = metadata.get("general.alignment", _ALIGNMENT)
     # The format allows less than 32; llama.cpp aborts on it when the file is memory-mapped.

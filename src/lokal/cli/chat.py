@@ -1,0 +1,74 @@
+"""`llm chat`: a conversation at the terminal."""
+
+from __future__ import annotations
+
+from lokal.cli import options as opt
+
+
+def chat(
+    model: opt.ModelName,
+    system: opt.System = None,
+    system_file: opt.SystemFile = None,
+    resume: opt.Continue = False,
+    max_tokens: opt.MaxTokens = None,
+    ctx: opt.Ctx = None,
+    temp: opt.Temp = None,
+    top_p: opt.TopP = None,
+    top_k: opt.TopK = None,
+    min_p: opt.MinP = None,
+    repeat_penalty: opt.RepeatPenalty = None,
+    seed: opt.Seed = None,
+    stop: opt.Stop = None,
+    ignore_eos: opt.IgnoreEos = False,
+    logit_bias: opt.LogitBias = None,
+    chat_template: opt.ChatTemplate = None,
+    template_kwargs: opt.TemplateKwargs = None,
+    think: opt.Think = None,
+    reasoning_budget: opt.ReasoningBudget = None,
+    shift: opt.Shift = True,
+    history: opt.History = True,
+    markdown: opt.Markdown = False,
+    threads: opt.Threads = None,
+    gpu_layers: opt.GpuLayers = "auto",
+    lora: opt.Lora = None,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
+    offline: opt.Offline = False,
+    debug: opt.Debug = False,
+) -> int:
+    """Converse with a model at the terminal; /help lists commands."""
+    from lokal.cli import asking
+    from lokal.cli.converse import execute
+    from lokal.cli.session import ChatOptions
+
+    sampling = opt.chosen(
+        temperature=temp,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repeat_penalty=repeat_penalty,
+        max_tokens=max_tokens,
+        stop=tuple(stop) if stop else None,
+        ignore_eos=ignore_eos or None,
+        reasoning_budget=reasoning_budget,
+    )
+    return execute(
+        ChatOptions(
+            model=model,
+            system=asking.system_text(system, system_file),
+            template=asking.chat_template(chat_template),
+            sampling=sampling,
+            logit_bias=asking.logit_biases(logit_bias),
+            seed=seed,
+            load=asking.load_options(ctx, threads, gpu_layers, 1, lora),
+            form=asking.prompt_options(False, think, template_kwargs, chat_template),
+            shift=shift,
+            history=history,
+            resume=resume,
+            markdown=markdown,
+            quiet=quiet,
+            verbose=verbose,
+            offline=offline,
+            debug=debug,
+        )
+    )

@@ -1,0 +1,305 @@
+"""A conversation under way: a model, what was said, and what is in force for the next turn."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from lokal.cli.aside import Aside
+from lokal.cli.fetch import fetched
+from lokal.cli.output import note, show_error
+from lokal.cli.terminal import someone_there
+from lokal.cli.transcripts import Transcript, remember
+from lokal.cli.views import View
+from lokal.completion import Completion, completion
+from lokal.dialogue import Dialogue
+from lokal.engine.chat import Message
+from lokal.engine.interrupt import Interrupt
+from lokal.engine.prompt import PromptOptions
+from lokal.engine.request import (
+    MAX_SEED,
+    Event,
+    FinishEvent,
+    FinishReason,
+    Request,
+    SamplingParams,
+)
+from lokal.errors import ContextError, LokalError, UsageError
+from lokal.loading import LoadOptions
+from lokal.model import Model
+from lokal.settings import Settings
+from lokal.weights import Weights, find
+
+
+class ChatOptions(NamedTuple):
+    """What `llm chat` was asked for; `sampling` holds only what the user set.
+
+    `template` is the text of a chat template of the user's, for whatever model answers.
+    """
+
+    model: str
+    system: str | None
+    sampling: dict[str, Any]
+    seed: int | None
+    load: LoadOptions
+    form: PromptOptions = PromptOptions()
+    template: str | None = None
+    logit_bias: tuple[tuple[str, float], ...] = ()
+    shift: bool = True
+    history: bool = True
+    resume: bool = False
+    markdown: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    offline: bool = False
+    debug: bool = False
+
+    def say(self, text: str) -> None:
+        """A line for people, unless they want none."""
+        if not self.quiet:
+            note(text)
+
+
+class Session:
+    """A model, a conversation with it, and what is in force for the next turn.
+
+    `load` makes models of weights. `sampling`, `form` and `seed` begin as the options have them.
+    """
+
+    def __init__(
+        self,
+        options: ChatOptions,
+        surroundings: Settings,
+        load: Callable[[Weights], Model],
+        weights: Weights,
+        view: View,
+        interrupt: Interrupt,
+    ) -> None:
+        self.options = options
+        self.surroundings = surroundings
+        self.at_terminal = someone_there()
+        self.sampling = dict(options.sampling)
+        self.form = options.form
+        self.attached: list[str] = []
+        """Texts of files that go with the next message."""
+        self.dialogue = Dialogue(options.system)
+        self._load = load
+        self._view = view
+        self._interrupt = interrupt
+        # A script is to leave a person's last conversation alone.
+        self._remembers = options.history and (self.at_terminal or options.resume)
+        self.seed = int.from_bytes(os.urandom(4)) if options.seed is None else options.seed
+        self.model = load(weights)
+
+    @property
+    def seed(self) -> int:
+        """The next answer's; each has its own, and all follow from the first."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self._seed = value % (MAX_SEED + 1)
+
+    def close(self) -> None:
+        """Free the memory."""
+        self.model.close()
+
+    def ask(self, text: str) -> None:
+        """Add a message with what is attached, and write the answer; without one it is not kept.
+
+        Raises:
+            LokalError: it cannot be answered.
+            KeyboardInterrupt: Ctrl-C; what was written until then is the answer.
+        """
+        self.dialogue.ask("\n\n".join([text, *self.attached]))
+        self.attached.clear()
+        try:
+            self._answer()
+        except BaseException as error:
+            if self.dialogue.waiting:
+                self.dialogue.undo()
+                if isinstance(error, KeyboardInterrupt) and self.at_terminal:
+                    self.options.say("note: stopped before an answer; the message is not kept")
+            raise
+
+    def regen(self) -> None:
+        """Write another answer to the last message; if there comes none, the old one stays.
+
+        Raises:
+            UsageError: there is no message.
+            LokalError, KeyboardInterrupt: as from `ask`.
+        """
+        old = self.dialogue.unanswer()
+        if old is None:
+            raise UsageError("there is no message yet", hint="write one")
+        try:
+            self._answer()
+        except BaseException as error:
+            if self.dialogue.waiting:
+                self.dialogue.restore(old)
+                if isinstance(error, KeyboardInterrupt) and self.at_terminal:
+                    self.options.say("note: stopped before an answer; the one before stays")
+            raise
+
+    def switch(self, name: str) -> None:
+        """Go on with another model; whatever goes wrong, the old one stays.
+
+        Raises:
+            LokalError: there is no such model, or it cannot be fetched or loaded.
+        """
+        source = find(name, self.surroundings)
+        ctx, quiet = self.options.load.ctx, self.options.quiet
+        weights = fetched(source, self.surroundings, ctx=ctx, quiet=quiet)
+        old = self.model.weights
+        self.model.close()  # there may be no memory for two
+        try:
+            self.model = self._load(weights)
+        except BaseException:
+            with _on_ctrl_c(signal.SIG_IGN):
+                self.model = self._load(old)
+            raise
+
+    def resume(self, last: Transcript) -> None:
+        """Go on where a conversation ended; a system text of this call's goes over its own."""
+        self.dialogue = last.dialogue
+        self.dialogue.system = self.options.system or self.dialogue.system
+        n, before, now = len(self.dialogue.turns), last.model, self.model.weights.name
+        turns = "1 turn" if n == 1 else f"{n} turns"
+        who = f" with {before}" if before else ""
+        changed = f"; now it is {now} that answers" if before not in (None, now) else ""
+        self.options.say(f"note: going on with the last conversation, {turns}{who}{changed}")
+        self.tell_waiting()
+
+    def tell_waiting(self) -> None:
+        """Say so if a conversation from a file ends with a question."""
+        if self.dialogue.waiting:
+            self.options.say("note: the last message has no answer; /regen asks for one")
+
+    def tokens(self, messages: Sequence[Message]) -> int:
+        """How many the prompt has that these messages make.
+
+        Raises:
+            UsageError: the template refuses them.
+        """
+        return len(self.model.format(self.form).build(messages).tokens)
+
+    def tell(self, error: LokalError) -> None:
+        """Show what went wrong; the conversation goes on."""
+        if self.options.debug:
+            import traceback
+
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                note(line)
+        show_error(error, as_json=False)
+
+    def _answer(self) -> None:
+        request = self._request()
+        self.seed += 1
+        self._interrupt.requested = False
+        with _on_ctrl_c(lambda *_: self._interrupt.request()):
+            answer, interrupted = self._stream(request)
+            if answer.text or not interrupted:
+                self.dialogue.answer(answer.text, answer.reasoning)
+                self._remember()
+                self._report(request.params, answer)
+        if interrupted or self._interrupt.requested:
+            raise KeyboardInterrupt
+        if answer.error:
+            raise answer.error
+
+    def _request(self) -> Request:
+        """The conversation as a request, once it fits."""
+        bias = self.model.logit_bias(self.options.logit_bias)
+        params = self.model.sampling(**self.sampling, logit_bias=bias)
+        n_ctx = self.model.context.n_ctx
+        limit = n_ctx - min(params.max_tokens or n_ctx // 4, n_ctx // 2)
+        fit = self.dialogue.fit(self.tokens, limit)
+        if fit.n_tokens > limit:
+            raise ContextError(
+                f"the message makes a prompt of {fit.n_tokens} tokens, the context of {n_ctx}"
+                f" has room for {limit} and an answer",
+                hint="shorten it, or leave (Ctrl-D) and come back with a larger -c and --continue",
+            )
+        if fit.n_dropped and not self.options.shift:
+            n_tokens = self.tokens(self.dialogue.messages)
+            raise ContextError(
+                f"the conversation has {n_tokens} tokens, the context of {n_ctx} has room for"
+                f" {limit} and an answer",
+                hint="/clear starts over, a larger -c holds more, without --no-shift old turns go",
+            )
+        if fit.n_dropped:
+            self.dialogue.drop(fit.n_dropped)
+            turns = "the oldest turn" if fit.n_dropped == 1 else f"the oldest {fit.n_dropped} turns"
+            self.options.say(f"note: the context of {n_ctx} tokens is full; dropped {turns}")
+        prompt = self.model.format(self.form).build(self.dialogue.messages)
+        return self.model.request(prompt, params, self.seed)
+
+    def _stream(self, request: Request) -> tuple[Completion, bool]:
+        """Write the answer as it comes; also whether Ctrl-C ended it."""
+        events: list[Event] = []
+        aside = Aside(shown=not self.options.quiet, color=not self.surroundings.no_color)
+        interrupted = False
+        try:
+            with contextlib.closing(self.model.events(request)) as stream:  # type: ignore[type-var]
+                for event in stream:
+                    events.append(event)
+                    if isinstance(event, FinishEvent):
+                        continue
+                    if event.reasoning:
+                        aside.write(event.text)
+                    elif event.text:
+                        aside.end()
+                        self._view.write(event.text)
+        except KeyboardInterrupt:  # after the final event, however often the key was pressed
+            interrupted = True
+        finally:
+            aside.end()
+            if self._view.begun:
+                self._view.end()
+        answer = completion(request, events)
+        if not (answer.text or interrupted):
+            self._view.end()  # an answer without a word has its line too
+        return answer, interrupted
+
+    def _remember(self) -> None:
+        if not self._remembers:
+            return
+        try:
+            remember(self.surroundings.state_dir, self.dialogue, self.model.weights.name)
+        except OSError as error:
+            self._remembers = False  # said once
+            where = self.surroundings.state_dir
+            self.options.say(f"note: cannot keep the conversation in {where}: {error.strerror}")
+
+    def _report(self, params: SamplingParams, answer: Completion) -> None:
+        usage, timings = answer.usage, answer.timings
+        if answer.finish_reason is FinishReason.LENGTH:
+            if usage.completion_tokens == params.max_tokens:
+                why = f"the limit of {params.max_tokens} tokens; /set max_tokens raises it"
+            else:
+                why = f"the end of the context ({self.model.context.n_ctx} tokens); -c raises it"
+            self.options.say(f"note: the answer stopped at {why}")
+        if self.options.verbose:
+            n_new = usage.prompt_tokens - usage.cached_tokens
+            after_first = max(0, usage.completion_tokens - 1)
+            note(
+                f"prompt {n_new} tokens, {usage.cached_tokens} cached"
+                f" · first token after {timings.prompt:.2f} s"
+                f" · generated {usage.completion_tokens} tokens"
+                f" ({after_first / max(timings.generate, 1e-9):.1f}/s)"
+            )
+        if self.at_terminal:
+            self.options.say("")
+
+
+@contextlib.contextmanager
+def _on_ctrl_c(handler: Any) -> Iterator[None]:
+    """Another handler for a while; none may raise in the middle of an engine that is to go on."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
