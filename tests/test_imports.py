@@ -23,7 +23,7 @@ MAY_IMPORT = {
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "completion", "loading", "weights", "engine", "settings"},
-    "batch": {"result", "model", "completion", "engine", "settings", "errors"},
+    "batch": {"result", "model", "completion", "conversation", "engine", "settings", "errors"},
     "result": {"completion", "engine"},
     "model": {"side_by_side", "completion", "requests", "loading", "weights"}
     | {"engine", "errors"},
@@ -62,7 +62,7 @@ OWNERS = {
     "filelock": "hub/locks.py",
     "pydantic": "catalog/registry.py",
     "platformdirs": "settings.py",
-    "jinja2": "engine/chat.py",
+    "jinja2": "engine/template_",
     "llguidance": "engine/constraint.py",
     "numpy": ("engine/constraint.py", "engine/logprobs.py"),
 }

@@ -124,7 +124,13 @@ def test_a_system_text_and_a_conversation_reach_the_model(model: Model) -> None:
         ([{"content": "x"}], "message 1 has no role"),
         ([{"role": "user", "content": "x"}, {"role": "user", "content": None}], "message 2"),
         (["hello"], "message 1"),
-        ([{"role": "user", "content": [{"type": "text", "text": "x"}]}], "message 1"),
+        ([{"role": "user", "content": 7}], "message 1 is no text"),
+        ([{"role": "critic", "content": "x"}], "message 1 has the role 'critic'"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "part of type 'image_url'"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "part of type 'text'"),
+        ([{"role": "assistant", "content": None}], "message 1 has no content"),
+        ([{"role": "user", "content": "x", "tool_calls": []}], "tool_calls, and the role user"),
+        ([{"role": "assistant", "content": "x", "tool_calls": [{"name": "f"}]}], "are no calls"),
     ],
 )
 def test_odd_conversations_are_refused_in_words(messages: list[Any], what: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import ggufs
@@ -10,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lokal.engine.chat import Message, RefusedError, render, render_keeping_system
-from lokal.errors import LoadError
+from lokal.engine.chat import Message, render, render_keeping_system
+from lokal.errors import LoadError, RefusedError
 
 # Written after the shapes that Mistral's models have used over time.
 V1 = ggufs.RAISING_TEMPLATE  # 7B v0.1, v0.2, Mixtral: raises on a system message
@@ -173,7 +175,6 @@ def test_what_a_template_may_not_see_is_empty(template: str) -> None:
         "{{ " + "(" * 5000 + " }}",  # RecursionError
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
         "{% for a in x %}" * 30 + "{% endfor %}" * 30,  # SyntaxError
-        "{{ 'a' * 10**15 }}",  # MemoryError
         "{{ 'x' | int('y') + messages }}",
         "{{ messages | tojson(indent=messages) }}",
         "{% generation %}",
@@ -184,3 +185,105 @@ def test_a_broken_template_is_an_error_in_words(template: str) -> None:
     with pytest.raises(LoadError, match=r"broken: \S") as caught:
         render(template, [ASK], bos_token="", eos_token="")
     assert "--raw" in caught.value.hint
+
+
+FAMILIES = Path(__file__).with_name("families")
+CALL = {
+    "id": "a1b2c3d4e",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city": "Oslo"}'},
+}
+CALLING: list[Message] = [
+    ASK,
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "name": "weather", "tool_call_id": "a1b2c3d4e", "content": "-4"},
+]
+
+
+def family(name: str) -> str:
+    return (FAMILIES / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in FAMILIES.glob("*.jinja") if path.stem != "constructs")
+)
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [SYSTEM, ASK],
+        [SYSTEM, *TURNS],
+        [{"role": "developer", "content": "Be brief."}, *TURNS],
+        [SYSTEM, {"role": "system", "content": "Be kind."}, *TURNS],
+        [*TURNS[:2], {"role": "system", "content": "Be kind."}, ASK],
+        [{"role": "system", "content": [{"type": "text", "text": "Be brief."}]}, *TURNS],
+        [SYSTEM, {"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        [SYSTEM],
+    ],
+)
+def test_every_family_shows_every_system_text(name: str, messages: list[Message]) -> None:
+    """Wherever it stands, whatever its role is called, and in whatever form it comes."""
+    text = chat(family(name), *messages)
+    for message in messages:
+        if message["role"] in ("system", "developer"):
+            content = message["content"]
+            assert (content if isinstance(content, str) else content[0]["text"]) in text
+    assert text.count("Hi") >= sum("Hi" in str(m["content"]) for m in messages)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("mistral-v3", "mistral-nemo", "mistral-small", "ministral", "devstral", "magistral"),
+        *("llama3.1", "deepseek-r1", "deepseek-r1-0528", "qwen2.5", "qwen3", "gpt-oss"),
+    ],
+)
+def test_calls_come_in_the_form_that_a_family_reads(name: str) -> None:
+    """OpenAI's own form, with a null content and arguments as text, suits few templates."""
+    text = chat(family(name), SYSTEM, *CALLING)
+    assert "Be brief." in text
+    assert "weather" in text
+    assert '"city": "Oslo"' in text
+    assert "-4" in text
+    assert "None" not in text
+
+
+def test_words_in_a_system_text_keep_their_meaning() -> None:
+    """Asking whether it is shown does not hide a switch that stands in it."""
+    off: Message = {"role": "system", "content": "Be brief. /no_think"}
+    text = chat(family("smollm3"), off, ASK)
+    assert "Be brief." in text
+    assert text.endswith("<think>\n\n</think>\n")
+    own: Message = {"role": "system", "content": "Be brief. /system_override"}
+    assert chat(family("smollm3"), own, ASK).startswith("<|im_start|>system\nBe brief.<|im_end|>")
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (  # one system text, in front
+            "{% for m in messages %}{% if m.role == 'system' and not loop.first %}"
+            "{{ raise_exception('only in front') }}{% endif %}<{{ m.role }}>{{ m.content }}"
+            "{% endfor %}",
+            "<system>Be brief.\n\nBe kind.<user>Hi<user>Bye",
+        ),
+        (  # parts only
+            "{% for m in messages %}<{{ m.role }}>{% for part in m.content %}{{ part.text }}"
+            "{% endfor %}{% endfor %}",
+            "<user>Hi<system>Be brief.<system>Be kind.<user>Bye",
+        ),
+        (DEAF, "<u>Be brief.\n\nBe kind.\n\nHi<u>Bye"),
+    ],
+)
+def test_system_texts_move_as_little_as_they_must(template: str, expected: str) -> None:
+    """They stay, or come to the front, or come into the first user turn."""
+    kind: Message = {"role": "system", "content": "Be kind."}
+    assert chat(template, ASK, SYSTEM, kind, {"role": "user", "content": "Bye"}) == expected
+
+
+def test_a_template_that_takes_too_long_is_not_asked_again() -> None:
+    """Other forms of the conversation would take as long."""
+    spell = "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}"
+    start = time.monotonic()
+    with pytest.raises(LoadError, match=r"takes too long|makes too much"):
+        chat(spell + "{{ m(90) }}", SYSTEM, ASK)
+    assert time.monotonic() - start < 2

@@ -18,6 +18,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import lokal.conversation
 from lokal.batch.record import Record, listing
 from lokal.batch.template import Template
 from lokal.engine import constraint
@@ -27,7 +28,6 @@ from lokal.engine.request import SamplingParams, check_seed
 from lokal.errors import UsageError
 
 SAMPLING = ("max_tokens", "temperature", "top_p", "top_k", "min_p", "ignore_eos")
-ROLES = ("system", "user", "assistant", "tool")
 
 
 class Content(NamedTuple):
@@ -89,41 +89,12 @@ def conversation(value: Any) -> tuple[Message, ...]:
     """Messages as the chat templates know them; keys of a message that we do not know stay.
 
     Raises:
-        UsageError: they are no list, or one of them has no role or no text.
+        UsageError: they are no list, or one of them is no message.
     """
     if not isinstance(value, list) or not value:
         raise UsageError("messages is no list, or empty", hint="give at least one message")
-    return tuple(_message(number, message) for number, message in enumerate(value, 1))
-
-
-def _message(number: int, message: Any) -> Message:
-    if not isinstance(message, dict):
-        raise UsageError(f"message {number} is no object", hint="give it a role and a content")
-    role = message.get("role")
-    if role == "developer":
-        role = "system"
-    if role not in ROLES:
-        raise UsageError(
-            f"message {number} has the role {role!r}", hint=f"the roles are {', '.join(ROLES)}"
-        )
-    return {**message, "role": role, "content": _text(number, message.get("content"))}
-
-
-def _text(number: int, content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise UsageError(f"the content of message {number} is no text", hint="give it a text")
-    texts = []
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind != "text" or not isinstance(part.get("text"), str):
-            raise UsageError(
-                f"the content of message {number} has a part of type {kind!r}",
-                hint="only parts of type text are read",
-            )
-        texts.append(part["text"])
-    return "\n".join(texts)
+    messages = lokal.conversation.conversation(value)
+    return tuple({**m, "role": "system"} if m["role"] == "developer" else m for m in messages)
 
 
 def finished(

@@ -1,26 +1,26 @@
 """Chat templates: messages to the text a model was trained on.
 
-A template comes with the weights, so it is untrusted: it runs in Jinja's immutable sandbox. The
-environment mirrors the one of `transformers` (`chat_template_utils.py`), for which templates are
-written: trimmed blocks, loop controls, `tojson` that leaves HTML and unicode alone,
-`raise_exception`, `strftime_now`, and the `generation` block.
+A template comes with the weights, so it is untrusted: it runs in a sandbox that has a meter.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
+from lokal.engine.chat_forms import Message as Message
+from lokal.engine.chat_forms import as_parts, forms, marked
 from lokal.errors import LoadError, RefusedError
 
-if TYPE_CHECKING:
-    import jinja2
+WORDS = 500
+"""Characters of a template's own error message that are shown."""
+INSTEAD = "--raw completes without a template, --template FILE gives another"
 
-Message = Mapping[str, Any]
-"""`role` and `content`, as in the OpenAI API."""
+
+class _BrokenError(LoadError):
+    """The template's code is wrong, or does not fit these messages."""
 
 
 def render(
@@ -33,114 +33,95 @@ def render(
     tools: Sequence[Mapping[str, Any]] | None = None,
     **kwargs: Any,
 ) -> str:
-    """Render a conversation; BOS comes from the template, if it wants one.
+    """Render a conversation as it is; BOS comes from the template, if it wants one.
+
+    `kwargs` are further variables of the template.
 
     Raises:
         RefusedError: the template does not take these messages, in its own words.
-        LoadError: the template is broken.
+        LoadError: the template is broken, takes too long or makes too much text.
     """
+    from lokal.engine import template_meter, template_sandbox  # jinja2 takes a while
+
+    variables = {
+        "messages": [_with_reasoning(message) for message in messages],
+        "tools": tools,
+        "documents": None,
+        "add_generation_prompt": add_generation_prompt,
+        "bos_token": bos_token,
+        "eos_token": eos_token,
+        **kwargs,
+    }
     try:
-        return _compile(template).render(
-            messages=messages,
-            tools=tools,
-            add_generation_prompt=add_generation_prompt,
-            bos_token=bos_token,
-            eos_token=eos_token,
-            **kwargs,
-        )
-    except _RaisedError as error:
+        return template_sandbox.render(template, variables)
+    except template_sandbox.RaisedError as error:
         raise RefusedError(
-            f"the chat template refuses: {error}", hint="change the messages, or use --raw"
+            f"the chat template refuses: {error!s:.{WORDS}}",
+            hint="change the messages, or use --raw",
         ) from None
+    except template_meter.TooMuchError as error:
+        raise LoadError(f"the chat template {error}", hint=INSTEAD) from None
     except Exception as error:  # its code is not ours, so whatever it raises is its own fault
-        raise LoadError(
-            f"the chat template is broken: {str(error) or type(error).__name__}",
-            hint="--raw completes without a template",
-        ) from error
+        words = str(error)[:WORDS] or type(error).__name__
+        raise _BrokenError(f"the chat template is broken: {words}", hint=INSTEAD) from error
+
+
+def _with_reasoning(message: Message) -> Message:
+    """A message whose reasoning has all the names that templates look for, as in transformers."""
+    for name in ("reasoning_content", "thinking", "reasoning"):
+        reasoning = message.get(name)
+        if reasoning is not None:
+            return {"thinking": reasoning, **message, "reasoning_content": reasoning}
+    return message
 
 
 def render_keeping_system(template: str, messages: Sequence[Message], **kwargs: Any) -> str:
-    """Like `render`, and a system message is never lost.
+    """Like `render`, in a form of the conversation of which the template loses nothing.
 
-    Some templates raise on a system message (Mistral 7B v0.1, Mixtral), some skip it; it is then
-    put in front of the first user message, as their makers advise.
+    Some templates raise on a system message (Mistral 7B v0.1, Mixtral), or skip it. It is then
+    moved to the front, or else put before the first user message, as their makers advise. Of calls
+    of tools that no form shows, nothing is said: not every model knows them.
+
+    Raises:
+        RefusedError: the template does not take these messages, in its own words.
+        LoadError: the template is broken, takes too long or makes too much text.
     """
-    if not _shows_system(template, messages, **kwargs):
-        messages = merge_system(messages)
+    choices = list(forms(template, messages))
+    if len(choices) == 1:
+        return _render(template, choices[0], **kwargs)
+    for calls in (True, False):
+        for choice in choices:
+            if _shows(template, choice, calls, **kwargs):
+                return _render(template, choice, **kwargs)
+    return _render(template, choices[-1], **kwargs)
+
+
+def _render(template: str, messages: Sequence[Message], **kwargs: Any) -> str:
+    if not _reads_text(template):
+        messages = as_parts(messages)
     return render(template, messages, **kwargs)
 
 
-def _shows_system(template: str, messages: Sequence[Message], **kwargs: Any) -> bool:
-    """Whether all system texts come out; asked with a text that stands nowhere else."""
-    n_system: int = sum(m["role"] == "system" for m in messages)
-    if not n_system:
+def _shows(template: str, messages: Sequence[Message], calls: bool, **kwargs: Any) -> bool:
+    """Whether all system texts, and all calls, come out; asked with marks on them."""
+    probe, marks = marked(messages, os.urandom(8).hex(), calls)
+    if not marks and not any(message.get("tool_calls") for message in messages):
         return True
-    mark = os.urandom(8).hex()
-    probe = [{**m, "content": mark} if m["role"] == "system" else m for m in messages]
     try:
-        return render(template, probe, **kwargs).count(mark) >= n_system
-    except RefusedError:
+        text = _render(template, probe, **kwargs)
+    except (RefusedError, _BrokenError):
         return False
-
-
-def merge_system(messages: Sequence[Message]) -> list[Message]:
-    """The messages with all system texts in front of the first user message."""
-    system = [str(m["content"]) for m in messages if m["role"] == "system"]
-    rest = [m for m in messages if m["role"] != "system"]
-    for place, message in enumerate(rest):
-        if message["role"] == "user":
-            content = "\n\n".join([*system, str(message["content"])])
-            return [*rest[:place], {**message, "content": content}, *rest[place + 1 :]]
-    return [{"role": "user", "content": "\n\n".join(system)}, *rest]
-
-
-class _RaisedError(Exception):
-    """What a template's call of `raise_exception` becomes."""
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise _RaisedError(message)
-
-
-def _tojson(value: Any, indent: int | None = None, **_ignored: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _strftime_now(format_: str) -> str:
-    from datetime import datetime
-
-    return datetime.now().astimezone().strftime(format_)
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.nodes import CallBlock, Node
-    from jinja2.parser import Parser
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """`{% generation %}` marks the assistant's tokens for training; here it only groups."""
-
-        tags = {"generation"}  # noqa: RUF012 - the shape that Jinja's base class declares
-
-        def parse(self, parser: Parser) -> Node | list[Node]:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
-
-        def _body(self, caller: Any) -> Any:
-            return caller()
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    return environment
+    return all(mark in text for mark in marks)
 
 
 @functools.lru_cache(maxsize=8)
-def _compile(template: str) -> jinja2.Template:
-    return _environment().from_string(template)
+def _reads_text(template: str) -> bool:
+    """Whether a content may be a text; a few templates read lists of parts only."""
+    word = "17d4b1"
+    ask = [{"role": "user", "content": word}]
+    try:
+        if word in render(template, ask, bos_token="", eos_token=""):
+            return True
+        return word not in render(template, as_parts(ask), bos_token="", eos_token="")
+    except (RefusedError, _BrokenError):
+        return True
