@@ -115,7 +115,7 @@ class Dialogue:
                 "no conversation", hint='give a list of messages, or {"messages": [...]}'
             )
         messages = conversation(found)
-        system = [text_of(m) for m in messages if m["role"] in SYSTEM_ROLES]
+        system = [m["content"] for m in messages if m["role"] in SYSTEM_ROLES]
         rest = [m for m in messages if m["role"] not in SYSTEM_ROLES]
         return cls("\n\n".join(system) or None, rest)
 
@@ -127,11 +127,3 @@ class Dialogue:
 def _user(turn: Sequence[Message]) -> int | None:
     """The place of the user's message in a turn."""
     return next((at for at, m in enumerate(turn) if m["role"] == "user"), None)
-
-
-def text_of(message: Message) -> str:
-    """What a message says; its content may be a list of parts, or missing."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    return "".join(str(part.get("text", "")) for part in content or () if isinstance(part, dict))

@@ -61,6 +61,16 @@ class Asked(TypedDict, total=False):
     logprobs: int | None
 
 
+def check_budget(prompt: Prompt, params: SamplingParams) -> None:
+    """Raises: UsageError: a budget for reasoning, where none is told from the answer."""
+    if params.reasoning_budget is not None and prompt.reasoning is None:
+        raise UsageError(
+            "a budget for reasoning, and none is told from the answer here: this model marks none,"
+            " or completes raw text",
+            hint="leave out --reasoning-budget (reasoning_budget)",
+        )
+
+
 class Requests:
     """Makes requests to a model; with `keep` they go on where the KV cache stopped, if possible."""
 
@@ -130,12 +140,7 @@ class Requests:
         if seed is None:
             seed = int.from_bytes(os.urandom(4)) % (MAX_SEED + 1)
         check_seed(seed)
-        if params.reasoning_budget is not None and prompt.reasoning is None:
-            raise UsageError(
-                "a budget for reasoning, and none is told from the answer here: this model marks"
-                " none, or completes raw text",
-                hint="leave out --reasoning-budget (reasoning_budget)",
-            )
+        check_budget(prompt, params)
         if params.logit_bias:
             from lokal.engine.logit_bias import check_tokens
 

@@ -183,6 +183,7 @@ def test_several_answers_of_which_some_fail(llm: Llm) -> None:
         (["hi", "--template", "none.jinja"], "none.jinja"),
         (["hi", "--think"], "no reasoning to switch on"),
         (["hi", "--reasoning-budget", "5"], "reasoning"),
+        (["hi", "--template-kwargs", '{"template": 1}'], "'template'"),
         (["hi", "--reasoning-budget", "-1"], "reasoning_budget is -1"),
         (["hi", "-s", "a", "--system-file", "b"], "both --system and --system-file"),
         (["hi", "--system-file", "none.txt"], "none.txt"),

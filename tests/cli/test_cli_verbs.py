@@ -169,7 +169,7 @@ def complete(llm: Llm, line: str) -> list[str]:
 def test_completion(llm: Llm) -> None:
     """Verbs, options and the names of models, the user's own among them."""
     assert complete(llm, "llm mo") == ["models"]
-    assert complete(llm, "llm run --te") == ["--temp"]
+    assert complete(llm, "llm run --see") == ["--seed"]
     assert {"mistral", "mixtral"} <= set(complete(llm, "llm run mi"))
     assert complete(llm, "llm show grok-2") == ["grok-2"]
 

@@ -37,6 +37,7 @@ from lokal.engine.scheduler import check_length
 from lokal.errors import UsageError
 from lokal.loading import LoadOptions, check_adapters, choose_context
 from lokal.model import Model
+from lokal.requests import check_budget
 from lokal.result import Origin, as_dict, fingerprint
 from lokal.settings import Settings, expand
 from lokal.side_by_side import in_order
@@ -165,6 +166,7 @@ def _show(options: RunOptions, weights: Weights) -> int:
         "grammar": options.grammar.kind if options.grammar else None,
     }
     dry_run.show(prompt, in_force, params, output=options.output, as_json=options.json)
+    check_budget(prompt, params)
     check_length(len(prompt.tokens), context.n_ctx)
     return 0
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lokal.cli.output import note
 from lokal.cli.prompt_input import check_text, read_stdin, read_text
 from lokal.conversation import Conversation, read_messages
-from lokal.engine.prompt import PromptOptions
+from lokal.engine.prompt import PromptOptions, check_variables
 from lokal.errors import UsageError
 from lokal.loading import REPACK_BELOW, LoadOptions
 
@@ -116,9 +116,7 @@ def _variables(text: str | None) -> dict[str, Any]:
         raise UsageError(
             "--template-kwargs is no JSON object", hint="""as in '{"enable_thinking": false}'"""
         )
-    own = {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"} & {*variables}
-    if own:
-        raise UsageError(f"--template-kwargs sets {min(own)!r}", hint="lokal does that itself")
+    check_variables(variables)
     return variables
 
 

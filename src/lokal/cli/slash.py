@@ -13,7 +13,6 @@ from lokal.cli.output import note, visible
 from lokal.cli.prompt_input import read_text
 from lokal.cli.session import Session
 from lokal.cli.slash_set import KINDS, set_option
-from lokal.dialogue import text_of
 from lokal.errors import UsageError
 from lokal.settings import expand
 from lokal.weights import Weights
@@ -127,7 +126,7 @@ def _undo(session: Session, _argument: str) -> None:
     turn = session.dialogue.undo()
     if not turn:
         raise UsageError("there is nothing to undo", hint="write a message")
-    note(f"took back: {_short(text_of(turn[0]))}")
+    note(f"took back: {_short(turn[0]['content'])}")
 
 
 def _read(session: Session, argument: str) -> None:
@@ -154,9 +153,9 @@ def _tokens(session: Session, _argument: str) -> None:
     n_ctx = session.model.context.n_ctx
     tokenize = session.model.format(session.form).tokenizer.tokenize
     n_bos = len(tokenize(""))
-    counts = [len(tokenize(text_of(message))) - n_bos for message in messages]
+    counts = [len(tokenize(message["content"])) - n_bos for message in messages]
     for message, count in zip(messages, counts, strict=True):
-        note(f"{count:>7}  {message['role']:<9}  {_short(text_of(message))}")
+        note(f"{count:>7}  {message['role']:<9}  {_short(message['content'])}")
     total = session.tokens(messages) if session.dialogue.turns else sum(counts)
     if total > sum(counts):
         note(f"{total - sum(counts):>7}  template")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from lokal.engine.chat import Message, render_keeping_system
 from lokal.engine.reasoning import Reasoning, Rule, think_variable
+from lokal.errors import UsageError
 
 
 class Tokenizer(Protocol):
@@ -54,6 +55,18 @@ class PromptOptions(NamedTuple):
     template_kwargs: Mapping[str, Any] = {}
 
 
+# What a template gets from us.
+RESERVED = {"template", "messages", "tools", "bos_token", "eos_token", "add_generation_prompt"}
+
+
+def check_variables(variables: Mapping[str, Any]) -> None:
+    """Raises: UsageError: variables for a chat template that are not the caller's to set."""
+    if names := RESERVED & {*variables}:
+        raise UsageError(
+            f"{min(names)!r} is no variable to set for a chat template", hint="lokal sets it itself"
+        )
+
+
 class PromptFormat(NamedTuple):
     """How one model wants to be addressed: `template` is None where it only completes text.
 
@@ -79,8 +92,10 @@ class PromptFormat(NamedTuple):
         `rule` says how it marks reasoning; of what completes raw text nothing is told apart.
 
         Raises:
-            UsageError: its reasoning cannot be switched as `options.think` asks.
+            UsageError: its reasoning cannot be switched as `options.think` asks, or a variable for
+                its template is not the caller's to set.
         """
+        check_variables(options.template_kwargs)
         if options.raw:
             template = rule = None
         kwargs = options.template_kwargs
