@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 import lokal
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import LlamaContext, LlamaModel
+from lokal.engine.llama import LlamaContext, LlamaModel, native_log
 from lokal.engine.lora import MAX_SCALE, Lora, check_loras, loras, parse_lora
 from lokal.engine.request import Request, SamplingParams
 from lokal.engine.scheduler import Chunk, Plan, Shape
@@ -280,6 +281,26 @@ def test_an_adapter_that_makes_no_numbers_is_suspected(base: Path, tmp_path: Pat
     with pytest.raises(DamagedFileError, match="NaN") as caught:
         logits(base, Lora(str(path)))
     assert "an adapter's" in caught.value.hint
+
+
+def test_ctrl_c_while_an_adapter_is_read(
+    base: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes in a callback of llama.cpp's, where an exception would be lost; all is freed."""
+    closed: list[LlamaModel] = []
+    close = LlamaModel.close
+    monkeypatch.setattr(LlamaModel, "close", lambda model: (closed.append(model), close(model)))
+    pressed: list[str] = []
+
+    def press(line: str) -> None:
+        if "loading lora adapter" in line and not pressed:
+            pressed.append(line)
+            signal.raise_signal(signal.SIGINT)
+
+    with native_log(press), pytest.raises(KeyboardInterrupt):
+        LlamaModel(base, Interrupt(), lora=(Lora(str(adapter)),))
+    assert pressed
+    assert [model.native for model in closed] == [None]
 
 
 @given(changes=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=3))

@@ -127,11 +127,11 @@ class LlamaModel:
         params.use_extra_bufts = repack
         params.vocab_only = vocab_only
         self.native = self._load(interrupt, params)
-        self.vocabulary = Vocabulary(self.lib, self.native)
         try:
+            self.vocabulary = Vocabulary(self.lib, self.native)
             self._check(vocab_only)
-            self.adapters = [(self._adapter(each.file), each.scale) for each in lora]
-        except LoadError:
+            self.adapters = [(self._adapter(each.file, interrupt), each.scale) for each in lora]
+        except BaseException:
             self.close()
             raise
 
@@ -177,9 +177,12 @@ class LlamaModel:
             hint="-vv shows llama.cpp's whole log; if the file is damaged, fetch it again",
         )
 
-    def _adapter(self, path: Path) -> Any:
+    def _adapter(self, path: Path, interrupt: Interrupt) -> Any:
         self.log.clear()
-        if adapter := self.lib.llama_adapter_lora_init(self.native, os.fsencode(path)):
+        with interrupt.listening():  # as when a context is made: the log has a callback
+            adapter = self.lib.llama_adapter_lora_init(self.native, os.fsencode(path))
+        interrupt.check()
+        if adapter:
             return adapter
         raise LoadError(
             f"cannot load the adapter {path}: {self.log.last_words()}",
