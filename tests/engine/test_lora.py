@@ -283,6 +283,48 @@ def test_an_adapter_that_makes_no_numbers_is_suspected(base: Path, tmp_path: Pat
     assert "an adapter's" in caught.value.hint
 
 
+def damaged(path: Path, value: float) -> Path:
+    """An adapter of the output, with a row of B that makes one logit what the value makes it."""
+    matrices = ggufs.adapter_matrices(["output.weight"], rank=2, seed=5)
+    ((_, b),) = matrices.values()
+    b[300, :] = value
+    return ggufs.write_adapter(path, matrices, alpha=6.0)
+
+
+@pytest.mark.parametrize("asked", [{"temperature": 0}, {}, {"min_p": 0, "top_k": 0}], ids=str)
+@pytest.mark.parametrize("logprobs", [None, 2])
+def test_one_logit_that_is_no_number_is_an_error_too(
+    base: Path, tmp_path: Path, asked: dict[str, Any], logprobs: int | None
+) -> None:
+    """Samplers pass a NaN over, or lose the order of the others: text would come out."""
+    path = damaged(tmp_path / "nan.gguf", math.nan)
+    with (
+        lokal.load(base, lora=path, ctx=64, threads=1) as model,
+        pytest.raises(DamagedFileError, match="NaN"),
+    ):
+        model.generate("hello", seed=1, logprobs=logprobs, **asked)
+
+
+@pytest.mark.parametrize("asked", [{"temperature": 0}, {}], ids=str)
+@pytest.mark.parametrize("value", [math.inf, -math.inf, 3e38, -3e38])
+def test_infinity_is_an_error_or_a_token_that_is_ruled_out(
+    base: Path, tmp_path: Path, asked: dict[str, Any], value: float
+) -> None:
+    """It is of one sign or the other; what is told is a number always."""
+    fixed = {"seed": 1, "max_tokens": 20, "ignore_eos": True, **asked}
+    path = damaged(tmp_path / "infinite.gguf", value)
+    with lokal.load(base, lora=path, ctx=64, threads=1) as model:
+        for prompt in ("hello", "the world", "once upon"):
+            for logprobs in (None, 2):
+                try:
+                    answer = model.generate(prompt, logprobs=logprobs, **fixed)
+                except DamagedFileError:
+                    continue
+                told = [entry for each in answer.logprobs or () for entry in (each, *each.top)]
+                assert all(math.isfinite(entry.logprob) for entry in told)
+                assert 300 not in {entry.id for entry in told}
+
+
 def test_ctrl_c_while_an_adapter_is_read(
     base: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
