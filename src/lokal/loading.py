@@ -125,17 +125,16 @@ def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:
 
 
 def check_adapters(weights: Weights, adapters: tuple[Lora, ...]) -> None:
-    """Look into adapter files before llama.cpp does.
+    """Look into adapter files before llama.cpp does; `LoadOptions.check` has seen their names.
 
     Raises:
-        UsageError: a file that is not there, or is named twice.
+        ModelNameError: a file that is not there.
         LoadError: one that is no adapter, or belongs to another model.
     """
     if not adapters:
         return
     from lokal.gguf.adapter import check_adapter
 
-    check_loras(adapters)
     for lora in adapters:
         check_adapter(lora.file, weights.header)
 

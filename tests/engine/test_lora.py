@@ -398,6 +398,13 @@ def test_what_names_no_adapter(text: str) -> None:
         parse_lora(text)
 
 
+@pytest.mark.parametrize("scale", ["nan", "-inf", "1e999", "1001"])
+def test_a_scale_out_of_range_is_shown_as_it_was_written(scale: str) -> None:
+    """So that it is found again."""
+    with pytest.raises(UsageError, match=f"with a scale of {scale}$"):
+        parse_lora(f"a.gguf:{scale}")
+
+
 @given(st.text(min_size=1).filter(lambda text: "\0" not in text), st.floats(-MAX_SCALE, MAX_SCALE))
 def test_any_file_and_scale_can_be_named(path: str, scale: float) -> None:
     """Whatever colons and numbers the name holds."""
@@ -422,7 +429,7 @@ def test_what_python_may_give(tmp_path: Path) -> None:
     assert loras(path) == expected[:1]
     assert loras(Lora("c", 3)) == expected[2:]
     assert loras(()) == ()
-    for wrong in (5, ["a", 0.5], b"a", Lora("a", math.nan), Lora("a", True)):
+    for wrong in (5, ["a", 0.5], b"a", Path("a\0b"), Lora("a", math.nan), Lora("a", True)):
         with pytest.raises(UsageError):
             loras(wrong)
 
@@ -436,6 +443,15 @@ def test_answers_are_told_apart_by_content_and_scale(adapter: Path, tmp_path: Pa
     assert lora_settings((), surroundings) == []
     for path in (adapter, copy):
         assert lora_settings((Lora(str(path), 0.5),), surroundings) == [(digest, 0.5)]
+
+
+def test_whatever_cannot_be_found_is_a_usage_error(tmp_path: Path) -> None:
+    """A name that is too long, somebody unknown, a file for a folder, links in a circle, a half."""
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    for path in ("a" * 300, "~nosuchuser/x", f"{__file__}/x", str(circle), "\ud800"):
+        with pytest.raises(UsageError, match="no such adapter"):
+            LoadOptions(lora=(Lora(path),)).check()
 
 
 def test_missing_files_and_repetitions_are_said_before_anything_is_loaded(
