@@ -8,6 +8,7 @@ import math
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from lokal.engine.sequence import Sequence
 from lokal.errors import DamagedFileError, LoadError, LokalError, ModelNameError, UsageError
 from lokal.gguf import check
 from lokal.gguf.adapter import check_adapter
+from lokal.gguf.header import TensorInfo
 from lokal.loading import LoadOptions, lora_settings
 from lokal.settings import load
 
@@ -240,6 +242,20 @@ def test_what_is_no_adapter_for_this_model_is_refused(
     write, error, words = WRONG[case]
     with pytest.raises(error, match=words):
         check_adapter(write(tmp_path), check(base))
+
+
+@pytest.mark.parametrize(
+    "name", ["position_embd.weight", "blk.0.ssm_conv1d.weight", "blk.0.time_mix_w1.weight"]
+)
+def test_what_llama_cpp_would_read_and_leave_out_is_refused(
+    base: Path, tmp_path: Path, name: str
+) -> None:
+    """Tables that it looks up, and matrices that it convolves or multiplies without adapters."""
+    path = pair(name, (4, 64), (32, 4))(tmp_path)
+    header = check(base)
+    tensors = (*header.tensors, TensorInfo(name, (64, 32), "F32", 0, 0))
+    with pytest.raises(LoadError, match="which llama"):
+        check_adapter(path, replace(header, tensors=tensors))
 
 
 def test_an_adapter_without_tensors_is_none(base: Path, tmp_path: Path) -> None:
