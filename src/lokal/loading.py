@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from lokal.engine.build import gpu_bytes
 from lokal.engine.llama import MAX_THREADS, check_threads
-from lokal.engine.lora import Lora, check_loras
 from lokal.engine.scheduler import Shape
 from lokal.errors import UsageError
 from lokal.hardware import context as sizing
@@ -14,6 +12,9 @@ from lokal.hardware.cpu import usable_cores
 from lokal.hardware.memory import available_bytes
 from lokal.settings import Settings
 from lokal.weights import Weights
+
+if TYPE_CHECKING:
+    from lokal.engine.lora import Lora
 
 SINGLE_BATCH = 2048  # tokens of a batch of one sequence; llama.cpp's own default
 BATCH_TOKENS = 512  # tokens of a batch of many sequences; as many as llama.cpp computes at once
@@ -48,7 +49,10 @@ class LoadOptions(NamedTuple):
         self.n_parallel()
         if self.ctx is not None:
             sizing.check_context(self.ctx)
-        check_loras(self.lora)
+        if self.lora:  # as in few runs
+            from lokal.engine.lora import check_loras
+
+            check_loras(self.lora)
 
     def native_gpu_layers(self) -> int | None:
         """The number for llama.cpp: -1 offloads every layer, None is its own choice.
@@ -73,6 +77,8 @@ class LoadOptions(NamedTuple):
         """
         text = str(self.parallel)
         if text == "auto":
+            from lokal.engine.build import gpu_bytes
+
             return AUTO_ON_GPU if self.gpu_layers != "0" and gpu_bytes() else AUTO_ON_CPU
         if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_PARALLEL:
             raise UsageError(
