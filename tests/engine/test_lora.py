@@ -314,11 +314,10 @@ def test_one_logit_that_is_no_number_is_an_error_too(
 ) -> None:
     """Samplers pass a NaN over, or lose the order of the others: text would come out."""
     path = damaged(tmp_path / "nan.gguf", math.nan)
-    with (
-        lokal.load(base, lora=path, ctx=64, threads=1) as model,
-        pytest.raises(DamagedFileError, match="NaN"),
-    ):
-        model.generate("hello", seed=1, logprobs=logprobs, **asked)
+    with lokal.load(base, lora=path, ctx=64, threads=1) as model:
+        for prompt in ("hello", "and again"):
+            with pytest.raises(DamagedFileError, match="NaN"):
+                model.generate(prompt, seed=1, logprobs=logprobs, **asked)
 
 
 @pytest.mark.parametrize("asked", [{"temperature": 0}, {}], ids=str)

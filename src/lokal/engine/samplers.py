@@ -132,9 +132,9 @@ class Samplers:
             # A model may rule tokens out with -inf, and the sum of anything and NaN is NaN.
             total = sum(logits[: self._vocabulary.n_tokens])
             broken = math.isnan(total) or total == math.inf
-            self._seen_whole_row = True
         if broken:
             raise self._no_numbers()
+        self._seen_whole_row = True
 
     def _no_numbers(self) -> DamagedFileError:
         return DamagedFileError(
