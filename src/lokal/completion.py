@@ -30,8 +30,9 @@ class Completion(NamedTuple):
     """What the model thought before it answered, if it did."""
     error: LokalError | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
-    """Of every token but the model's end, if they were asked for; also of reasoning, and of the
-    tokens that a stop text cut off."""
+    """Of every token that was sampled but the model's end, if they were asked for; also of
+    reasoning, and of the tokens that a stop text cut off. Tokens that close reasoning because its
+    budget is used up are not sampled."""
 
 
 def completion(request: Request, events: Iterable[Event]) -> Completion:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from lokal.engine.build import gpu_bytes
 from lokal.engine.llama import MAX_THREADS, check_threads
-from lokal.engine.lora import Lora, check_loras
 from lokal.engine.scheduler import Shape
 from lokal.errors import UsageError
 from lokal.hardware import context as sizing
@@ -14,6 +12,9 @@ from lokal.hardware.cpu import usable_cores
 from lokal.hardware.memory import available_bytes
 from lokal.settings import Settings
 from lokal.weights import Weights
+
+if TYPE_CHECKING:
+    from lokal.engine.lora import Lora
 
 SINGLE_BATCH = 2048  # tokens of a batch of one sequence; llama.cpp's own default
 BATCH_TOKENS = 512  # tokens of a batch of many sequences; as many as llama.cpp computes at once
@@ -48,7 +49,10 @@ class LoadOptions(NamedTuple):
         self.n_parallel()
         if self.ctx is not None:
             sizing.check_context(self.ctx)
-        check_loras(self.lora)
+        if self.lora:  # as in few runs
+            from lokal.engine.lora import check_loras
+
+            check_loras(self.lora)
 
     def native_gpu_layers(self) -> int | None:
         """The number for llama.cpp: -1 offloads every layer, None is its own choice.
@@ -68,6 +72,8 @@ class LoadOptions(NamedTuple):
     @property
     def on_gpu(self) -> bool:
         """Whether layers go to a GPU, if there is one that this build can use."""
+        from lokal.engine.build import gpu_bytes  # nothing that a single answer needs
+
         return str(self.gpu_layers) != "0" and gpu_bytes() > 0
 
     def n_parallel(self) -> int:
@@ -130,17 +136,16 @@ def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:
 
 
 def check_adapters(weights: Weights, adapters: tuple[Lora, ...]) -> None:
-    """Look into adapter files before llama.cpp does.
+    """Look into adapter files before llama.cpp does; `LoadOptions.check` has seen their names.
 
     Raises:
-        UsageError: a file that is not there, or is named twice.
+        ModelNameError: a file that is not there.
         LoadError: one that is no adapter, or belongs to another model.
     """
     if not adapters:
         return
     from lokal.gguf.adapter import check_adapter
 
-    check_loras(adapters)
     for lora in adapters:
         check_adapter(lora.file, weights.header)
 

@@ -7,6 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import lokal
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel, native_log
+from lokal.engine.reasoning import Reasoning, Tags
 from lokal.engine.request import (
     Event,
     FinishEvent,
@@ -189,7 +191,7 @@ Rows = dict[str, list[tuple[int, list[float]]]]
 def recorded(runner: Runner) -> Rows:
     """What each request will be given to sample from: every token that was chosen, and its row."""
     context, rows = runner.context, defaultdict(list)
-    following, n_vocab = context._next, runner.model.vocabulary.n_tokens
+    following, n_vocab = context._samplers._next, runner.model.vocabulary.n_tokens
 
     def record(place: tuple[Sequence, int]) -> int:
         sequence, row = place
@@ -198,7 +200,7 @@ def recorded(runner: Runner) -> Rows:
         rows[sequence.request.id].append((token, logits))
         return token
 
-    context._next = record  # type: ignore[method-assign]
+    context._samplers._next = record  # type: ignore[method-assign]
     return rows
 
 
@@ -290,18 +292,18 @@ def test_threads_that_sample_choose_the_same_tokens(
     hot = SamplingParams(temperature=1.5, top_k=0, max_tokens=12, repeat_penalty=1.1)
     results = []
     for worth in (2**20, 0):
-        monkeypatch.setattr("lokal.engine.llama.WORTH_THREADS", worth)
+        monkeypatch.setattr("lokal.engine.samplers.WORTH_THREADS", worth)
         runner = start(n_slots=5, n_batch=64, n_threads=2)
         # Two that compute wait for each other busily; here only sampling is looked at.
         runner.context._lib.llama_set_n_threads(runner.context._native, 1, 1)
         threads: set[str] = set()
-        following = runner.context._next
+        following = runner.context._samplers._next
 
         def named(place: tuple[Sequence, int], following: Any = following) -> int:
             threads.add(threading.current_thread().name.partition("_")[0])  # noqa: B023
             return following(place)
 
-        runner.context._next = named  # type: ignore[method-assign]
+        runner.context._samplers._next = named  # type: ignore[method-assign]
         rows = recorded(runner)
         texts = {key: text_of(each) for key, each in together(runner, PROMPTS, hot).items()}
         results.append((texts, {key: [token for token, _ in each] for key, each in rows.items()}))
@@ -400,6 +402,28 @@ def test_a_repeat_penalty_changes_the_answer(start: Opener) -> None:
     first = runner.text("hello", SamplingParams(temperature=0, max_tokens=1, ignore_eos=True))
     params = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True, repeat_penalty=100)
     assert runner.text(f"hello{first}", params) != first
+
+
+def test_a_repeat_penalty_counts_what_was_put_in(start: Opener) -> None:
+    """Reasoning that is closed for the model is answered like the same tokens in a prompt."""
+    runner = start()
+    prompt = tuple(runner.model.vocabulary.tokenize("hello"))
+    plain = recorded(runner)
+    list(runner.engine.stream(Request(prompt, GREEDY, 1, "plain")))
+    params = SamplingParams(temperature=0, max_tokens=40, ignore_eos=True, repeat_penalty=100)
+    # The tokens that this model likes best.
+    closing = tuple({token for token, _ in plain["plain"]})
+    reasoning = Reasoning(Tags("<", ">"), prompt="<", closing=closing)
+    for budget in (0, 2):
+        rows = recorded(runner)
+        closed = replace(params, reasoning_budget=budget)
+        list(runner.engine.stream(Request(prompt, closed, 1, "closed", reasoning=reasoning)))
+        tokens = [token for token, _ in rows["closed"]]
+        same = prompt + tuple(tokens[:budget]) + closing
+        list(runner.engine.stream(Request(same, params, 1, "same")))
+        expected = [token for token, _ in rows["same"]]
+        assert tokens[budget:] == expected[: len(tokens) - budget]
+        assert len(tokens) > 20
 
 
 PARAMS = st.builds(

@@ -33,7 +33,7 @@ HOT: dict[str, Any] = {"seed": 3, "temperature": 2.0, "top_k": 0, "max_tokens": 
 def recorded(model: Model) -> Rows:
     """Every token that will be chosen, and the row that llama.cpp computed for it."""
     context, rows = model._context, Rows()
-    following, n_tokens = context._next, model._native.vocabulary.n_tokens
+    following, n_tokens = context._samplers._next, model._native.vocabulary.n_tokens
 
     def record(place: tuple[Sequence, int]) -> int:
         row = context._lib.llama_get_logits_ith(context._native, place[1])
@@ -42,7 +42,7 @@ def recorded(model: Model) -> Rows:
         rows.append((token, logits))
         return token
 
-    context._next = record  # type: ignore[method-assign]
+    context._samplers._next = record  # type: ignore[method-assign]
     return rows
 
 
@@ -133,7 +133,7 @@ def test_side_by_side_they_are_those_of_single_answers(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for rounding, as far as the tokens are the same; threads may do the work."""
-    monkeypatch.setattr("lokal.engine.llama.WORTH_THREADS", 0)
+    monkeypatch.setattr("lokal.engine.samplers.WORTH_THREADS", 0)
     prompts = ["The fox", "Once there was a dog", "A bird flew", "Rain", "The old man"]
     asked: dict[str, Any] = {"temperature": 0, "max_tokens": 16, "logprobs": 3, "raw": True}
     with lokal.load(tiny, ctx=128, threads=1) as model:

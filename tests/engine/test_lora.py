@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 
 import lokal
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import LlamaContext, LlamaModel
+from lokal.engine.llama import LlamaContext, LlamaModel, native_log
 from lokal.engine.lora import MAX_SCALE, Lora, check_loras, loras, parse_lora
 from lokal.engine.request import Request, SamplingParams
 from lokal.engine.scheduler import Chunk, Plan, Shape
@@ -27,6 +29,7 @@ from lokal.engine.sequence import Sequence
 from lokal.errors import DamagedFileError, LoadError, LokalError, ModelNameError, UsageError
 from lokal.gguf import check
 from lokal.gguf.adapter import check_adapter
+from lokal.gguf.header import TensorInfo
 from lokal.loading import LoadOptions, lora_settings
 from lokal.settings import load
 
@@ -241,6 +244,20 @@ def test_what_is_no_adapter_for_this_model_is_refused(
         check_adapter(write(tmp_path), check(base))
 
 
+@pytest.mark.parametrize(
+    "name", ["position_embd.weight", "blk.0.ssm_conv1d.weight", "blk.0.time_mix_w1.weight"]
+)
+def test_what_llama_cpp_would_read_and_leave_out_is_refused(
+    base: Path, tmp_path: Path, name: str
+) -> None:
+    """Tables that it looks up, and matrices that it convolves or multiplies without adapters."""
+    path = pair(name, (4, 64), (32, 4))(tmp_path)
+    header = check(base)
+    tensors = (*header.tensors, TensorInfo(name, (64, 32), "F32", 0, 0))
+    with pytest.raises(LoadError, match="which llama"):
+        check_adapter(path, replace(header, tensors=tensors))
+
+
 def test_an_adapter_without_tensors_is_none(base: Path, tmp_path: Path) -> None:
     """It would change nothing, and say so to nobody."""
     path = ggufs.write_adapter(tmp_path / "a.gguf", {})
@@ -280,6 +297,67 @@ def test_an_adapter_that_makes_no_numbers_is_suspected(base: Path, tmp_path: Pat
     with pytest.raises(DamagedFileError, match="NaN") as caught:
         logits(base, Lora(str(path)))
     assert "an adapter's" in caught.value.hint
+
+
+def damaged(path: Path, value: float) -> Path:
+    """An adapter of the output, with a row of B that makes one logit what the value makes it."""
+    matrices = ggufs.adapter_matrices(["output.weight"], rank=2, seed=5)
+    ((_, b),) = matrices.values()
+    b[300, :] = value
+    return ggufs.write_adapter(path, matrices, alpha=6.0)
+
+
+@pytest.mark.parametrize("asked", [{"temperature": 0}, {}, {"min_p": 0, "top_k": 0}], ids=str)
+@pytest.mark.parametrize("logprobs", [None, 2])
+def test_one_logit_that_is_no_number_is_an_error_too(
+    base: Path, tmp_path: Path, asked: dict[str, Any], logprobs: int | None
+) -> None:
+    """Samplers pass a NaN over, or lose the order of the others: text would come out."""
+    path = damaged(tmp_path / "nan.gguf", math.nan)
+    with lokal.load(base, lora=path, ctx=64, threads=1) as model:
+        for prompt in ("hello", "and again"):
+            with pytest.raises(DamagedFileError, match="NaN"):
+                model.generate(prompt, seed=1, logprobs=logprobs, **asked)
+
+
+@pytest.mark.parametrize("asked", [{"temperature": 0}, {}], ids=str)
+@pytest.mark.parametrize("value", [math.inf, -math.inf, 3e38, -3e38])
+def test_infinity_is_an_error_or_a_token_that_is_ruled_out(
+    base: Path, tmp_path: Path, asked: dict[str, Any], value: float
+) -> None:
+    """It is of one sign or the other; what is told is a number always."""
+    fixed = {"seed": 1, "max_tokens": 20, "ignore_eos": True, **asked}
+    path = damaged(tmp_path / "infinite.gguf", value)
+    with lokal.load(base, lora=path, ctx=64, threads=1) as model:
+        for prompt in ("hello", "the world", "once upon"):
+            for logprobs in (None, 2):
+                try:
+                    answer = model.generate(prompt, logprobs=logprobs, **fixed)
+                except DamagedFileError:
+                    continue
+                told = [entry for each in answer.logprobs or () for entry in (each, *each.top)]
+                assert all(math.isfinite(entry.logprob) for entry in told)
+                assert 300 not in {entry.id for entry in told}
+
+
+def test_ctrl_c_while_an_adapter_is_read(
+    base: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes in a callback of llama.cpp's, where an exception would be lost; all is freed."""
+    closed: list[LlamaModel] = []
+    close = LlamaModel.close
+    monkeypatch.setattr(LlamaModel, "close", lambda model: (closed.append(model), close(model)))
+    pressed: list[str] = []
+
+    def press(line: str) -> None:
+        if "loading lora adapter" in line and not pressed:
+            pressed.append(line)
+            signal.raise_signal(signal.SIGINT)
+
+    with native_log(press), pytest.raises(KeyboardInterrupt):
+        LlamaModel(base, Interrupt(), lora=(Lora(str(adapter)),))
+    assert pressed
+    assert [model.native for model in closed] == [None]
 
 
 @given(changes=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=3))
@@ -335,6 +413,13 @@ def test_what_names_no_adapter(text: str) -> None:
         parse_lora(text)
 
 
+@pytest.mark.parametrize("scale", ["nan", "-inf", "1e999", "1001"])
+def test_a_scale_out_of_range_is_shown_as_it_was_written(scale: str) -> None:
+    """So that it is found again."""
+    with pytest.raises(UsageError, match=f"with a scale of {scale}$"):
+        parse_lora(f"a.gguf:{scale}")
+
+
 @given(st.text(min_size=1).filter(lambda text: "\0" not in text), st.floats(-MAX_SCALE, MAX_SCALE))
 def test_any_file_and_scale_can_be_named(path: str, scale: float) -> None:
     """Whatever colons and numbers the name holds."""
@@ -359,7 +444,7 @@ def test_what_python_may_give(tmp_path: Path) -> None:
     assert loras(path) == expected[:1]
     assert loras(Lora("c", 3)) == expected[2:]
     assert loras(()) == ()
-    for wrong in (5, ["a", 0.5], b"a", Lora("a", math.nan), Lora("a", True)):
+    for wrong in (5, ["a", 0.5], b"a", Path("a\0b"), Lora("a", math.nan), Lora("a", True)):
         with pytest.raises(UsageError):
             loras(wrong)
 
@@ -373,6 +458,15 @@ def test_answers_are_told_apart_by_content_and_scale(adapter: Path, tmp_path: Pa
     assert lora_settings((), surroundings) == []
     for path in (adapter, copy):
         assert lora_settings((Lora(str(path), 0.5),), surroundings) == [(digest, 0.5)]
+
+
+def test_whatever_cannot_be_found_is_a_usage_error(tmp_path: Path) -> None:
+    """A name that is too long, somebody unknown, a file for a folder, links in a circle, a half."""
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    for path in ("a" * 300, "~nosuchuser/x", f"{__file__}/x", str(circle), "\ud800"):
+        with pytest.raises(UsageError, match="no such adapter"):
+            LoadOptions(lora=(Lora(path),)).check()
 
 
 def test_missing_files_and_repetitions_are_said_before_anything_is_loaded(

@@ -13,6 +13,7 @@ from lokal.engine.request import (
     Request,
     SamplingParams,
     TextEvent,
+    TokenLogprob,
 )
 from lokal.engine.sequence import Sequence
 from lokal.errors import ConstraintError, IncompleteError, LokalError, UsageError
@@ -141,6 +142,19 @@ def test_a_token_that_the_constraint_cannot_take_is_its_error_and_no_text() -> N
     assert text_of(events) == "ye"
     assert end.reason is FinishReason.ERROR
     assert isinstance(end.error, ConstraintError)
+
+
+def test_only_tokens_that_were_sampled_and_taken_have_a_log_probability() -> None:
+    """Not one that the constraint rejects, and not what is put in to close reasoning."""
+    closed = asked("", "yes", reasoning=THINKING, logprobs=0, reasoning_budget=1)
+    sequence = Sequence(closed, n_most=100)
+    for letter in "hyex":
+        sequence.likelihood = TokenLogprob(letter, ord(letter), -1.0, letter.encode())
+        sequence.push(ord(letter), letter.encode(), ends=False)
+    assert sequence.logprobs is not None
+    assert [entry.token for entry in sequence.logprobs] == ["h", "y", "e"]
+    assert sequence.n_generated == len("h</t>yex")
+    assert isinstance(sequence.failure(FinishReason.STOP), ConstraintError)
 
 
 @pytest.mark.parametrize(

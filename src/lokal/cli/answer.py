@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lokal import settings
-from lokal.cli import dry_run
 from lokal.cli.aside import Aside
 from lokal.cli.ending import exit_code, statistics
 from lokal.cli.fetch import fetched
@@ -22,7 +21,6 @@ from lokal.completion import Completion, completion
 from lokal.conversation import Conversation, conversation
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaModel, native_log
-from lokal.engine.logit_bias import resolve_logit_bias
 from lokal.engine.prompt import Prompt, PromptFormat, PromptOptions
 from lokal.engine.request import (
     MAX_SEED,
@@ -142,6 +140,9 @@ def _prompt(options: RunOptions, format_: PromptFormat, n_ctx: int) -> Prompt:
 
 def _show(options: RunOptions, weights: Weights) -> int:
     """A dry run; loads the vocabulary only."""
+    from lokal.cli import dry_run
+    from lokal.engine.logit_bias import resolve_logit_bias
+
     context = choose_context(weights, options.load)
     check_adapters(weights, options.load.lora)
     model = LlamaModel(weights.path, Interrupt(), vocab_only=True)

@@ -10,7 +10,6 @@ import ctypes
 import functools
 import importlib
 import importlib.util
-import math
 import os
 import sys
 import time
@@ -21,25 +20,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.lora import Lora
 from lokal.engine.native_log import NativeLog
 from lokal.engine.prefix import Copy, Remove
-from lokal.engine.request import SamplingParams
+from lokal.engine.samplers import Samplers
 from lokal.engine.scheduler import Chunk, NoSlotError, Plan, Shape
-from lokal.engine.sequence import Sequence
 from lokal.engine.vocabulary import Vocabulary
-from lokal.errors import ArchitectureError, DamagedFileError, LoadError, SpaceError, UsageError
+from lokal.errors import ArchitectureError, LoadError, SpaceError, UsageError
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
-    from lokal.engine.logprobs import Likely
+    from lokal.engine.lora import Lora
 
 MAX_THREADS = 512  # GGML_MAX_N_THREADS; more are a broken precondition
-PENALTY_WINDOW = 64  # tokens that repeat_penalty looks back; llama.cpp's own default
 NO_SLOT, INVALID = 1, -1  # what llama_decode returns
 NO_FLASH = 0  # enum llama_flash_attn_type
-WORTH_THREADS = 2**20  # logits to sample from; fewer are done before a thread wakes up
 SLOW_STEP = 0.25  # seconds; a decode of one token this slow listens for Ctrl-C too
 
 
@@ -127,11 +120,11 @@ class LlamaModel:
         params.use_extra_bufts = repack
         params.vocab_only = vocab_only
         self.native = self._load(interrupt, params)
-        self.vocabulary = Vocabulary(self.lib, self.native)
         try:
+            self.vocabulary = Vocabulary(self.lib, self.native)
             self._check(vocab_only)
-            self.adapters = [(self._adapter(each.file), each.scale) for each in lora]
-        except LoadError:
+            self.adapters = [(self._adapter(each.file, interrupt), each.scale) for each in lora]
+        except BaseException:
             self.close()
             raise
 
@@ -177,9 +170,12 @@ class LlamaModel:
             hint="-vv shows llama.cpp's whole log; if the file is damaged, fetch it again",
         )
 
-    def _adapter(self, path: Path) -> Any:
+    def _adapter(self, path: Path, interrupt: Interrupt) -> Any:
         self.log.clear()
-        if adapter := self.lib.llama_adapter_lora_init(self.native, os.fsencode(path)):
+        with interrupt.listening():  # as when a context is made: the log has a callback
+            adapter = self.lib.llama_adapter_lora_init(self.native, os.fsencode(path))
+        interrupt.check()
+        if adapter:
             return adapter
         raise LoadError(
             f"cannot load the adapter {path}: {self.log.last_words()}",
@@ -203,7 +199,7 @@ class LlamaModel:
 
 
 class LlamaContext:
-    """A KV cache, the forward pass, the samplers.
+    """A KV cache and the forward pass; `Samplers` choose the tokens.
 
     Implements `lokal.engine.engine.Backend`. Not thread-safe.
 
@@ -216,9 +212,8 @@ class LlamaContext:
         self, model: LlamaModel, interrupt: Interrupt, shape: Shape, *, n_threads: int
     ) -> None:
         check_threads(n_threads)
-        self._lib, self._log, self._vocabulary = model.lib, model.log, model.vocabulary
+        self._lib, self._log = model.lib, model.log
         self._interrupt = interrupt
-        self._samplers: dict[Sequence, Any] = {}
         self._last_step = 0.0
         params = self._lib.llama_context_default_params()
         params.n_ctx = shape.n_cells
@@ -240,13 +235,18 @@ class LlamaContext:
                 f"cannot make a context of {shape.n_cells} tokens: {self._log.last_words()}",
                 hint="ask for a smaller context with -c",
             )
-        self._adapted = bool(model.adapters)
         self._use(model.adapters)
         self._memory = self._lib.llama_get_memory(self._native)
         n_batch = min(shape.n_batch, int(self._lib.llama_n_batch(self._native)))
         self.shape = shape._replace(n_batch=n_batch)
         self._batch = _Batch(self._lib, n_batch, shape.n_slots)
-        self._pool = _pool(n_threads) if shape.n_parallel > 1 and n_threads > 1 else None
+        self._samplers = Samplers(
+            self._lib,
+            model.vocabulary,
+            self._native,
+            n_threads=n_threads if shape.n_parallel > 1 else 1,
+            suspect="its file or an adapter's" if model.adapters else "its file",
+        )
         self._silence = self._lib.ggml_abort_callback()
         self._listen = self._lib.ggml_abort_callback(lambda _: interrupt.requested)
         self._listening = False
@@ -259,10 +259,7 @@ class LlamaContext:
 
     def close(self) -> None:
         """Free the native memory; calling it twice is fine."""
-        if self._pool:
-            self._pool.shutdown()
-        for sequence in list(self._samplers):
-            self._lib.llama_sampler_free(self._samplers.pop(sequence))
+        self._samplers.close()
         if self._native:
             self._lib.llama_free(self._native)
         self._native = None
@@ -280,9 +277,7 @@ class LlamaContext:
         if not self._native:
             raise ValueError("the model is closed")
         while plan.ended:
-            sampler = self._samplers.pop(plan.ended[-1], None)
-            if sampler:
-                self._lib.llama_sampler_free(sampler)
+            self._samplers.drop(plan.ended[-1])
             plan.ended.pop()
         while plan.edits:
             self._edit(plan.edits[0])
@@ -290,7 +285,7 @@ class LlamaContext:
         self._interrupt.check()
         rows = self._batch.fill(plan.chunks)
         self._compute()
-        return self._sample(
+        return self._samplers.sample(
             [
                 (sequence, row)
                 for chunk, row in zip(plan.chunks, rows, strict=True)
@@ -310,66 +305,6 @@ class LlamaContext:
         else:
             # False is what a recurrent state says to a part; it is taken back as a whole.
             self._lib.llama_memory_seq_rm(self._memory, edit.slot, edit.start, -1)
-
-    def _sample(self, rows: list[tuple[Sequence, int]]) -> list[int]:
-        for sequence, row in rows:
-            self._check_logits(row)
-            if sequence not in self._samplers:
-                self._samplers[sequence] = self._new_sampler(sequence)
-        spread: Callable[..., Iterator[Any]] = map
-        if self._pool and len(rows) * self._vocabulary.n_tokens > WORTH_THREADS:
-            # The first look at the logits puts their rows in order, which is no work for two.
-            self._lib.llama_get_logits_ith(self._native, rows[0][1])
-            spread = self._pool.map
-        # All of them before the first mask: more than one may be sampled from a row.
-        asked = [place for place in rows if place[0].request.params.logprobs is not None]
-        looks = dict(zip(asked, spread(self._likely, asked), strict=True))
-        tokens = list(spread(self._next, rows))
-        for place, token in zip(rows, tokens, strict=True):
-            if place[0].request.params.logit_bias or looks:
-                self._account(place, token, looks.get(place))
-        return tokens
-
-    def _likely(self, place: tuple[Sequence, int]) -> Likely:
-        """What the model itself holds likely; any thread may look."""
-        from lokal.engine.logprobs import likely
-
-        sequence, row = place
-        logits = self._lib.llama_get_logits_ith(self._native, row)
-        address, n_tokens = ctypes.addressof(logits.contents), self._vocabulary.n_tokens
-        return likely(address, n_tokens, sequence.request.params.logprobs or 0)
-
-    def _account(self, place: tuple[Sequence, int], token: int, look: Likely | None) -> None:
-        """Note how likely the token was, or that there was none to choose."""
-        sequence, row = place
-        params = sequence.request.params
-        logit = self._lib.llama_get_logits_ith(self._native, row)[token]
-        if logit + dict(self._biases(params)).get(token, 0) == -math.inf:
-            sequence.stuck = UsageError(
-                "logit_bias forbids every token that could follow", hint="allow some of them"
-            )
-        elif look:
-            from lokal.engine.logprobs import token_logprob
-
-            logprob = logit - look.total
-            sequence.likelihood = token_logprob(self._vocabulary, token, logprob, look.top)
-
-    def _next(self, place: tuple[Sequence, int]) -> int:
-        """The next token of a sequence, from the row of its logits; any thread may do it."""
-        sequence, row = place
-        if sequence.constrained:
-            logits = self._lib.llama_get_logits_ith(self._native, row)
-            sequence.mask(ctypes.addressof(logits.contents))
-        return int(self._lib.llama_sampler_sample(self._samplers[sequence], self._native, row))
-
-    def _check_logits(self, row: int) -> None:
-        """Where one logit is NaN all are, and what is sampled from them means nothing."""
-        if math.isnan(self._lib.llama_get_logits_ith(self._native, row)[0]):
-            which = "its file or an adapter's" if self._adapted else "its file"
-            raise DamagedFileError(
-                "the model computes no numbers (NaN)",
-                hint=f"{which} is damaged: take it from another source",
-            )
 
     def _compute(self) -> None:
         # A callback after every node of the graph costs a percent or two of a fast decode, and
@@ -393,47 +328,6 @@ class LlamaContext:
                 f"llama.cpp could not compute the next tokens ({status}): {self._log.last_words()}",
                 hint="a smaller context (-c) needs less memory",
             )
-
-    def _new_sampler(self, sequence: Sequence) -> Any:
-        lib, params = self._lib, sequence.request.params
-        chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-        for stage in self._stages(params, sequence.request.seed):
-            lib.llama_sampler_chain_add(chain, stage)
-        if params.repeat_penalty != 1:
-            for token in sequence.request.tokens[-PENALTY_WINDOW:]:
-                lib.llama_sampler_accept(chain, token)
-        return chain
-
-    def _biases(self, params: SamplingParams) -> tuple[tuple[int, float], ...]:
-        if not params.ignore_eos:
-            return params.logit_bias
-        ends = dict.fromkeys(self._vocabulary.eog_tokens(), -math.inf)
-        return tuple({**dict(params.logit_bias), **ends}.items())
-
-    def _stages(self, params: SamplingParams, seed: int) -> Iterator[Any]:
-        """The samplers in llama.cpp's own default order."""
-        lib, n_vocab = self._lib, self._vocabulary.n_tokens
-        if biases := self._biases(params):
-            native = (lib.llama_logit_bias * len(biases))(*biases)
-            yield lib.llama_sampler_init_logit_bias(n_vocab, len(biases), native)
-        if params.repeat_penalty != 1:
-            yield lib.llama_sampler_init_penalties(
-                n_vocab, PENALTY_WINDOW, params.repeat_penalty, 0.0, 0.0
-            )
-        if params.temperature == 0:
-            yield lib.llama_sampler_init_greedy()
-            return
-        yield lib.llama_sampler_init_top_k(params.top_k)
-        yield lib.llama_sampler_init_top_p(params.top_p, 1)
-        yield lib.llama_sampler_init_min_p(params.min_p, 1)
-        yield lib.llama_sampler_init_temp(params.temperature)
-        yield lib.llama_sampler_init_dist(seed)
-
-
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor  # 5 ms that a single answer does without
-
-    return ThreadPoolExecutor(n_threads, "sampler")
 
 
 class _Batch:

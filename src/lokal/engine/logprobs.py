@@ -21,7 +21,8 @@ class Vocabulary(Protocol):
 class Likely(NamedTuple):
     """What a row of logits says: `total` is the logarithm of the sum of their exponentials.
 
-    `top` holds the likeliest tokens and their log probabilities, the first first.
+    It is no finite number where one of them is NaN or infinity, or all are -infinity. `top` holds
+    the likeliest tokens and their log probabilities, the first first.
     """
 
     total: float
@@ -37,6 +38,8 @@ def likely(logits: int, n_tokens: int, count: int) -> Likely:
     floats = (ctypes.c_float * n_tokens).from_address(logits)
     row = np.frombuffer(memoryview(floats).cast("B"), np.float32).astype(np.float64)
     highest = row.max()
+    if not np.isfinite(highest):
+        return Likely(float(highest), [])
     total = float(highest + np.log(np.exp(row - highest).sum()))
     count = min(count, n_tokens)
     if not count:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +20,8 @@ class Lora(NamedTuple):
 
     @property
     def file(self) -> Path:
-        return Path(self.path).expanduser()
+        """With ~ and ~NAME resolved; an unknown NAME stays as it is."""
+        return Path(os.path.expanduser(self.path))  # noqa: PTH111 - pathlib's own raises RuntimeError
 
 
 def parse_lora(text: str) -> Lora:
@@ -32,7 +32,7 @@ def parse_lora(text: str) -> Lora:
     """
     path, colon, tail = text.rpartition(":")
     scale = _number(tail) if colon else None
-    return _checked(Lora(text) if scale is None else Lora(path, scale))
+    return _checked(Lora(text) if scale is None else Lora(path, scale), tail)
 
 
 def loras(value: object) -> tuple[Lora, ...]:
@@ -46,7 +46,7 @@ def loras(value: object) -> tuple[Lora, ...]:
     if isinstance(value, Lora):
         return (_checked(value),)
     if isinstance(value, os.PathLike):
-        return (Lora(os.fsdecode(value)),)
+        return (_checked(Lora(os.fsdecode(value))),)
     if isinstance(value, Iterable) and not isinstance(value, bytes):
         return tuple(lora for item in value for lora in loras(item))
     raise UsageError(f"lora is {value!r:.50}", hint='give a path, "FILE:SCALE", or a list of them')
@@ -60,10 +60,16 @@ def check_loras(adapters: Iterable[Lora]) -> None:
     """
     seen: set[Path] = set()
     for lora in adapters:
-        path = _checked(lora).file
-        if not path.exists():
-            raise UsageError(f"no such adapter: {path}", hint="check the path; it is FILE[:SCALE]")
-        if (real := path.resolve()) in seen:
+        path = lora.file
+        try:
+            real = path.resolve(strict=True)
+        # Links in a circle are a RuntimeError up to Python 3.12, half characters a ValueError.
+        except (OSError, RuntimeError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "no file can be found there"
+            raise UsageError(
+                f"no such adapter: {path} ({why})", hint="check the path; it is FILE[:SCALE]"
+            ) from None
+        if real in seen:
             raise UsageError(
                 f"the adapter {path} is given twice",
                 hint="give it once, with the sum of the scales",
@@ -71,13 +77,13 @@ def check_loras(adapters: Iterable[Lora]) -> None:
         seen.add(real)
 
 
-def _checked(lora: Lora) -> Lora:
+def _checked(lora: Lora, scale_text: str = "") -> Lora:
     if not isinstance(lora.path, str) or not lora.path or "\0" in lora.path:
         raise UsageError(f"{lora.path!r:.50} names no adapter file", hint="give FILE[:SCALE]")
     scale: object = lora.scale
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not abs(scale) <= MAX_SCALE:
         raise UsageError(
-            f"adapter {lora.path} with a scale of {scale!r}",
+            f"adapter {lora.path} with a scale of {scale_text or repr(scale)}",
             hint=f"give a number between -{MAX_SCALE} and {MAX_SCALE}; 1 is as it was trained",
         )
     return lora
@@ -87,7 +93,6 @@ def _number(text: str) -> float | None:
     if not text.isascii() or "_" in text or text.strip() != text:
         return None  # which Python would read as a number
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
         return None
-    return math.nan if math.isinf(value) else value

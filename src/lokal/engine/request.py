@@ -207,7 +207,8 @@ class FinishEvent(NamedTuple):
     timings: Timings
     error: LokalError | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
-    """Of every token that was generated but the model's end; None where nobody asked for them."""
+    """Of every token that was sampled but the model's end, so of none that was put in to close
+    reasoning; None where nobody asked for them."""
 
 
 Event = TextEvent | FinishEvent

@@ -132,8 +132,6 @@ class Sequence:
         self.tokens.append(token)
         if self.stuck:  # the token means nothing
             return []
-        if self.logprobs is not None and self.likelihood and not ends:
-            self.logprobs.append(self.likelihood)
         text, matcher = self._text, self._matcher
         if matcher and text.undecided and token != self._open_token:
             text.answer()
@@ -143,6 +141,8 @@ class Sequence:
             matcher.accept(token)
             if matcher.error:  # this token is no part of any answer
                 return []
+        if self.logprobs is not None and self.likelihood and not ends:
+            self.logprobs.append(self.likelihood)
         parts = text.push(piece, name)
         if matcher and text.answering and not answering:
             text.answer()

@@ -11,15 +11,20 @@ from lokal.errors import UsageError
 MAX_TEXT = 2**31 - 1  # bytes; llama.cpp counts them in 32 bits
 SENTENCEPIECE = 1  # enum llama_vocab_type
 
+_ROOM = 256  # bytes; most tokens write fewer than ten
+_Piece = ctypes.c_char * _ROOM
+
 
 class Vocabulary:
-    """`lib` is the ctypes module of llama.cpp, `model` a native handle that outlives this."""
+    """`lib` is the ctypes module of llama.cpp, `model` a native handle that outlives this.
+
+    Any thread may use it.
+    """
 
     def __init__(self, lib: Any, model: Any) -> None:
         self._lib = lib
         self._model = model
         self._vocab = lib.llama_model_get_vocab(model)
-        self._buffer = ctypes.create_string_buffer(256)
 
     @property
     def n_tokens(self) -> int:
@@ -65,13 +70,12 @@ class Vocabulary:
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes a token writes; control tokens write none, or their name where `special`."""
-        n = self._lib.llama_token_to_piece(
-            self._vocab, token, self._buffer, len(self._buffer), 0, special
-        )
+        buffer: ctypes.Array[ctypes.c_char] = _Piece()  # of this call: others may be under way
+        n = self._lib.llama_token_to_piece(self._vocab, token, buffer, _ROOM, 0, special)
         if n < 0:
-            self._buffer = ctypes.create_string_buffer(-n)
-            return self.piece(token, special=special)
-        return self._buffer.raw[:n]
+            buffer = ctypes.create_string_buffer(-n)
+            n = self._lib.llama_token_to_piece(self._vocab, token, buffer, -n, 0, special)
+        return buffer.raw[:n]
 
     def spelling(self, token: int) -> bytes:
         """What tells a token from others: the bytes it writes, or that it is this control token."""

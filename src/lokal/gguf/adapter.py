@@ -3,11 +3,17 @@
 llama.cpp adds the product of two small matrices to the weights that they are named after. It checks
 two of the four sizes of each matrix, passes over what it does not use, and aborts later, in the
 middle of an answer, on what does not fit (src/llama-adapter.cpp and src/llama-graph.cpp).
+
+What it uses are matrices that it multiplies with `build_lora_mm` and `build_lora_mm_id`. Some
+architectures multiply a few of these in another way (in src/models: kimi-linear, bailingmoe3 and
+granite-switch the projections of attention, some of DeepSeek's the output): there a change of them
+is left out, and that is not seen here.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 from lokal.errors import DamagedFileError, LoadError
@@ -16,13 +22,23 @@ from lokal.gguf.header import Header, TensorInfo
 
 _TYPES = {"F32", "F16", "BF16", "Q8_0"}  # what llama.cpp's convert_lora_to_gguf.py writes
 _HINT = "an adapter is one .gguf file; llama.cpp's convert_lora_to_gguf.py makes it out of PEFT's"
+# Others are vectors, looked up, convolved, or multiplied in another way.
+_USED = re.compile(
+    r"(output|blk\.\d+\.("
+    r"attn_(q|k|v|qkv|output|gate)"
+    r"|ffn_(gate|up|down)(_exps|_shexp|_chexps)?|ffn_gate_up_exps|ffn_gate_inp"
+    r"|ssm_(in|x|dt|out|alpha|beta|ba)|shortconv\.(in|out)_proj"
+    r"|time_mix_(receptance|key|value|gate|output)|channel_mix_(receptance|key|value)"
+    r"|inp_gate|proj|laurel_[lr]"
+    r"))\.weight"
+)
 _MERGE = "use a model into which the adapter is merged"
 
 Pair = dict[str, TensorInfo]
 
 
 def check_adapter(path: Path, base: Header) -> Header:
-    """Read an adapter's header, and refuse what llama.cpp would choke on or leave out.
+    """Read an adapter's header, and refuse what llama.cpp would choke on, or never uses.
 
     Raises:
         ModelNameError: no such file.
@@ -101,7 +117,8 @@ def _check_pair(path: Path, header: Header, name: str, pair: Pair, base: TensorI
         ours = " x ".join(map(str, base.shape))
         theirs = f"{' x '.join(map(str, a.shape))} and {' x '.join(map(str, b.shape))}"
         raise _other_base(path, header, f"{theirs} do not make {name!r} of {ours}")
-    if shape[1:] == [1, 1, 1] or base.type == "NVFP4":
+    # llama.cpp would take the others as well, and leave them out of what it computes.
+    if not _USED.fullmatch(name) or base.type == "NVFP4":
         raise LoadError(f"{path} changes {name!r}, which llama.cpp cannot", hint=_MERGE)
 
 
