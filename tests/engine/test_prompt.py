@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ggufs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lokal.engine.chat import Message
@@ -111,7 +111,13 @@ def test_any_bytes_reach_the_model(spm: Vocabulary, data: bytes) -> None:
         assert written.removeprefix(b" ") == data
 
 
+BEYOND = [b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xf7\xbf\xbf\xbf"]
+
+
 @given(st.binary(max_size=60))
+@example(BEYOND[0])
+@example(BEYOND[1])
+@example(BEYOND[2])
 def test_no_bytes_abort_the_tokenizers(spm: Vocabulary, bpe: Vocabulary, data: bytes) -> None:
     """Whatever stands in a prompt gets tokens that the vocabulary knows."""
     text = data.decode("utf-8", "surrogateescape")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import re
 from typing import Any
 
 from lokal.errors import UsageError
 
 MAX_TEXT = 2**31 - 1  # bytes; llama.cpp counts them in 32 bits
+# Four bytes in the form of UTF-8 that spell a number beyond Unicode's last. With GPT-2's kind of
+# vocabulary llama.cpp takes them for a character, fails to write it, and ends the process.
+_BEYOND = re.compile(rb"(?:\xf4[\x90-\xbf]|[\xf5-\xf7][\x80-\xbf])[\x80-\xbf]{2}")
 SENTENCEPIECE = 1  # enum llama_vocab_type
 
 _ROOM = 256  # bytes; most tokens write fewer than ten
@@ -120,4 +124,4 @@ def _encode(text: str) -> bytes:
         ) from None
     if len(data) > MAX_TEXT:
         raise UsageError(f"the prompt has {len(data)} bytes", hint="shorten it")
-    return data
+    return data if text.isascii() else _BEYOND.sub("\N{REPLACEMENT CHARACTER}".encode(), data)
