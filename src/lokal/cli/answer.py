@@ -48,13 +48,13 @@ if TYPE_CHECKING:
 class RunOptions(NamedTuple):
     """What `llm run` was asked for; `sampling` holds only what the user set.
 
-    `talk` is the conversation, if it is not just a prompt. `template` is the text of a chat
+    `talk` is what was said before the prompt. `template` is the text of a chat
     template of the user's.
     """
 
     model: str
     prompt: PromptSource
-    talk: Conversation | None
+    talk: Conversation
     system: str | None
     template: str | None
     sampling: dict[str, Any]
@@ -115,7 +115,7 @@ def execute(options: RunOptions) -> int:
 
 def _with_prompt(options: RunOptions) -> RunOptions:
     """The options with the whole conversation: from a file, typed, and piped."""
-    talk = options.talk or Conversation([], [])
+    talk = options.talk
     prompt = options.prompt.read(options.say, needed=not talk.messages)
     asked = [{"role": "user", "content": prompt}] if prompt else []
     messages = conversation([*talk.messages, *asked], options.system)
@@ -127,7 +127,7 @@ def _with_prompt(options: RunOptions) -> RunOptions:
 
 def _prompt(options: RunOptions, format_: PromptFormat, n_ctx: int) -> Prompt:
     """The prompt; under --truncate cut so that an answer has room."""
-    messages = options.talk.messages if options.talk else []
+    messages = options.talk.messages
     if options.truncate:
         room = max(1, min(options.sampling.get("max_tokens", n_ctx // 4), n_ctx // 2))
         prompt = format_.fit(messages, n_ctx - room)

@@ -12,6 +12,7 @@ import typer
 
 from lokal import __version__, settings
 from lokal.cli.output import ReaderGone, write_lines
+from lokal.cli.terminal import Converse
 from lokal.errors import UsageError
 
 INTRODUCTION = """\
@@ -33,6 +34,7 @@ FLAGS_ONLY = {"json", "debug", "dry_run", "yes", "repair", "force", "help", "tem
     "retry_errors",
 }
 FLAGS_ONLY |= {"schema", "form", "regex", "grammar", "resume"}
+FLAGS_ONLY |= {"messages", "completions", "logprobs"}
 
 # A module of this package each, but for the second name of one.
 VERBS = ("run", "chat", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models")
@@ -100,6 +102,9 @@ def invoke(arguments: list[str], options: list[str]) -> int:
         raise UsageError(
             error.format_message().replace("\n", " "), hint=_hint(error, command, arguments)
         ) from None
+    except Converse:
+        verb = arguments.index("run")
+        return invoke([*arguments[:verb], "chat", *arguments[verb + 1 :]], options)
     except typer.Abort:
         raise KeyboardInterrupt from None
     except SystemExit as end:
@@ -140,7 +145,7 @@ def _defaults(command: Any, config: Mapping[str, Any]) -> dict[str, dict[str, An
     if wrong:
         raise UsageError(
             f"config.toml sets {wrong[0]!r}, which it cannot",
-            hint="it sets the options of --help, with _ for -, as in max_tokens",
+            hint=_settable_hint(wrong[0].rpartition(".")[2], command),
         )
     defaults: dict[str, dict[str, Any]] = {}
     for name, verb in command.commands.items():
@@ -161,6 +166,21 @@ def _settable(verb: Any) -> dict[str, Any]:
     for below in getattr(verb, "commands", {}).values():  # as in `models add`
         found |= _settable(below)
     return found
+
+
+def _settable_hint(key: str, command: Any) -> str:
+    """What to write instead of a key that is no option's name; it may be a flag's."""
+    names = {
+        str(param.name)
+        for verb in command.commands.values()
+        for param in verb.params
+        if key in {flag.lstrip("-").replace("-", "_") for flag in (*param.opts, param.name)}
+    }
+    if settable := sorted(names - FLAGS_ONLY):
+        return f"this option is called {' or '.join(settable)} there"
+    if names:
+        return "it belongs to a single call: give it on the command line"
+    return "it sets the options of --help, with _ for -, as in max_tokens"
 
 
 def _given(params: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

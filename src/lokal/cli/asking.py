@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from lokal.cli.options import ON_COMMAND_LINE, rank
 from lokal.cli.output import note
 from lokal.cli.prompt_input import check_text, read_stdin, read_text
 from lokal.conversation import Conversation, read_messages
@@ -44,17 +47,17 @@ def load_options(
     return options
 
 
-def talk(name: str | None, stdin: bool) -> tuple[Conversation | None, bool]:
-    """The conversation of --messages, and whether standard input is still to be read.
+def talk(name: str | None) -> Conversation:
+    """The conversation of --messages; empty if there is none.
 
     Raises:
         UsageError: it cannot be read, or is no conversation.
     """
     if name is None:
-        return None, stdin
+        return Conversation([], [])
     if name == "-":
-        return read_messages(read_stdin(note), "standard input"), False
-    return read_messages(read_text(name, "--messages"), name), stdin
+        return read_messages(read_stdin(note), "standard input")
+    return read_messages(read_text(name, "--messages"), name)
 
 
 def logit_biases(texts: Sequence[str] | None) -> tuple[tuple[str, float], ...]:
@@ -70,14 +73,17 @@ def logit_biases(texts: Sequence[str] | None) -> tuple[tuple[str, float], ...]:
     return tuple(map(parse_logit_bias, texts))
 
 
-def system_text(system: str | None, system_file: str | None) -> str | None:
-    """The system message, from the command line or a file.
+def system_text(context: typer.Context, system: str | None, system_file: str | None) -> str | None:
+    """The system message, given as it is or in a file; a flag wins over what is set elsewhere.
 
     Raises:
-        UsageError: both, or one that cannot be read.
+        UsageError: both, of the same strength, or one that cannot be read.
     """
     if system is not None and system_file is not None:
-        raise UsageError("both --system and --system-file", hint="give one of them")
+        lead = rank(context, "system") - rank(context, "system_file")
+        if not lead:
+            raise UsageError("both --system and --system-file", hint="give one of them")
+        system, system_file = (system, None) if lead > 0 else (None, system_file)
     if system_file is not None:
         return read_text(system_file, "--system-file")
     check_text(system or "", "the system message")
@@ -85,22 +91,26 @@ def system_text(system: str | None, system_file: str | None) -> str | None:
 
 
 def prompt_options(
-    raw: bool, think: bool | None, template_kwargs: str | None, template: str | None
+    context: typer.Context, think: bool | None, template_kwargs: str | None, *, raw: bool = False
 ) -> PromptOptions:
     """How a conversation is to become a prompt.
 
     Raises:
-        UsageError: variables that are no JSON object, or for a template that is not to be used.
+        UsageError: variables that are no JSON object, or on a command line with --raw.
     """
     if raw:
-        given = {
-            "--template": template is not None,
-            "--template-kwargs": template_kwargs is not None,
-            "--think": think is True,
-        }
-        if names := [name for name, is_given in given.items() if is_given]:
-            raise UsageError(f"both --raw and {names[0]}", hint="--raw uses no chat template")
-    return PromptOptions(raw, think=think, template_kwargs=_variables(template_kwargs))
+        _refuse_beside_raw(context, {"--template-kwargs": "template_kwargs"})
+        if think:
+            _refuse_beside_raw(context, {"--think": "think"})
+        return PromptOptions(raw)
+    return PromptOptions(think=think, template_kwargs=_variables(template_kwargs))
+
+
+def _refuse_beside_raw(context: typer.Context, flags: Mapping[str, str]) -> None:
+    """What is set elsewhere than on the command line just has no effect on a raw completion."""
+    for flag, name in flags.items():
+        if rank(context, name) == ON_COMMAND_LINE:
+            raise UsageError(f"both --raw and {flag}", hint="--raw uses no chat template")
 
 
 def _variables(text: str | None) -> dict[str, Any]:
@@ -120,10 +130,13 @@ def _variables(text: str | None) -> dict[str, Any]:
     return variables
 
 
-def chat_template(name: str | None) -> str | None:
+def chat_template(context: typer.Context, name: str | None, *, raw: bool = False) -> str | None:
     """A chat template of the user's, from a file.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: it cannot be read, or stands on a command line with --raw.
     """
+    if raw:
+        _refuse_beside_raw(context, {"--template": "chat_template"})
+        return None
     return None if name is None else read_text(name, "--template")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import typer
+
 from lokal.cli import options as opt
 
 
 def batch(
+    context: typer.Context,
     model: opt.ModelName,
     input_: opt.InputFile = None,
     template: opt.Template = None,
@@ -74,19 +77,21 @@ def batch(
         BatchOptions(
             model=model,
             input=input_,
-            reading=ReadOptions(input_format, template, asking.system_text(system, system_file)),
+            reading=ReadOptions(
+                input_format, template, asking.system_text(context, system, system_file)
+            ),
             output=output,
             writing=OutputOptions(unordered, not text, restart, retry_errors),
             job=JobOptions(
                 sampling=sampling,
                 seed=seed,
                 grammar=asked_grammar(schema, form, regex, grammar),
-                form=asking.prompt_options(raw, think, template_kwargs, chat_template),
+                form=asking.prompt_options(context, think, template_kwargs, raw=raw),
                 text=text,
                 max_errors=max_errors,
             ),
             logit_bias=asking.logit_biases(logit_bias),
-            template=asking.chat_template(chat_template),
+            template=asking.chat_template(context, chat_template, raw=raw),
             load=asking.load_options(ctx, threads, gpu_layers, parallel, lora),
             limit=limit,
             sample=sample,

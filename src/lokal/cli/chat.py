@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import typer
+
 from lokal.cli import options as opt
 
 
 def chat(
+    context: typer.Context,
     model: opt.ModelName,
     system: opt.System = None,
     system_file: opt.SystemFile = None,
@@ -55,13 +58,13 @@ def chat(
     return execute(
         ChatOptions(
             model=model,
-            system=asking.system_text(system, system_file),
-            template=asking.chat_template(chat_template),
+            system=asking.system_text(context, system, system_file),
+            template=asking.chat_template(context, chat_template),
             sampling=sampling,
             logit_bias=asking.logit_biases(logit_bias),
             seed=seed,
             load=asking.load_options(ctx, threads, gpu_layers, 1, lora),
-            form=asking.prompt_options(False, think, template_kwargs, chat_template),
+            form=asking.prompt_options(context, think, template_kwargs),
             shift=shift,
             history=history,
             resume=resume,

@@ -10,6 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+_RANKS = ("DEFAULT", "DEFAULT_MAP", "ENVIRONMENT", "COMMANDLINE")  # weakest first
+ON_COMMAND_LINE = len(_RANKS) - 1
+
 
 def complete_model(incomplete: str) -> list[str]:
     """Names of the registry that begin so."""
@@ -58,6 +61,17 @@ def _switch(*flags: str, help: str) -> Any:  # noqa: A002
 def _flag(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002
     """An option without a variable: it belongs to a single call, or is repeatable."""
     return typer.Option(*flags, help=help, show_default=False, **more)
+
+
+def given(context: typer.Context) -> set[str]:
+    """The parameters that stand on the command line."""
+    return {name for name in context.params if rank(context, name) == ON_COMMAND_LINE}
+
+
+def rank(context: typer.Context, name: str) -> int:
+    """How much the origin of a parameter's value counts; 0 if nobody set it."""
+    source = context.get_parameter_source(name)
+    return _RANKS.index(source.name) if source and source.name in _RANKS else 0
 
 
 def chosen(**values: Any) -> dict[str, Any]:

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from lokal.cli import options as opt
+from lokal.cli.terminal import Converse, someone_there
 
 
 def run(
+    context: typer.Context,
     model: opt.ModelName,
     prompt: Annotated[
         str | None,
@@ -56,46 +58,16 @@ def run(
     verbose: opt.Verbose = 0,
     dry_run: opt.DryRun = False,
     offline: opt.Offline = False,
-    debug: opt.Debug = False,
+    debug: opt.Debug = False,  # noqa: ARG001 - looked up by main
 ) -> int:
     """Answer one prompt, or converse where there is none and a terminal; the answer streams."""
     from lokal.cli import asking
     from lokal.cli.answer import RunOptions, execute
     from lokal.cli.grammar_options import asked_grammar
     from lokal.cli.prompt_input import PromptSource
-    from lokal.cli.terminal import someone_there
 
-    more = (file, messages, schema, form, regex, grammar, raw, output, json, dry_run, logprobs)
-    if prompt is None and stdin and not any(more) and completions == 1 and someone_there():
-        from lokal.cli.chat import chat
-
-        return chat(
-            model,
-            system=system,
-            system_file=system_file,
-            max_tokens=max_tokens,
-            ctx=ctx,
-            temp=temp,
-            top_p=top_p,
-            top_k=top_k,
-            min_p=min_p,
-            repeat_penalty=repeat_penalty,
-            seed=seed,
-            stop=stop,
-            ignore_eos=ignore_eos,
-            logit_bias=logit_bias,
-            chat_template=chat_template,
-            template_kwargs=template_kwargs,
-            think=think,
-            reasoning_budget=reasoning_budget,
-            threads=threads,
-            gpu_layers=gpu_layers,
-            lora=lora,
-            quiet=quiet,
-            verbose=verbose,
-            offline=offline,
-            debug=debug,
-        )
+    if opt.given(context) <= _of_chat() and someone_there():
+        raise Converse
     sampling = opt.chosen(
         temperature=temp,
         top_p=top_p,
@@ -108,21 +80,20 @@ def run(
         reasoning_budget=reasoning_budget,
         logprobs=logprobs,
     )
-    talk, stdin = asking.talk(messages, stdin)
     return execute(
         RunOptions(
             model=model,
-            prompt=PromptSource(prompt, file or [], stdin),
-            talk=talk,
-            system=asking.system_text(system, system_file),
-            template=asking.chat_template(chat_template),
+            prompt=PromptSource(prompt, file or [], stdin and messages != "-"),
+            talk=asking.talk(messages),
+            system=asking.system_text(context, system, system_file),
+            template=asking.chat_template(context, chat_template, raw=raw),
             sampling=sampling,
             logit_bias=asking.logit_biases(logit_bias),
             seed=seed,
             completions=completions,
             grammar=asked_grammar(schema, form, regex, grammar),
             load=asking.load_options(ctx, threads, gpu_layers, asking.at_once(completions), lora),
-            form=asking.prompt_options(raw, think, template_kwargs, chat_template),
+            form=asking.prompt_options(context, think, template_kwargs, raw=raw),
             truncate=truncate,
             fail_on_length=fail_on_length,
             output=output,
@@ -133,3 +104,12 @@ def run(
             offline=offline,
         )
     )
+
+
+def _of_chat() -> set[str]:
+    """The parameters that `llm chat` has too."""
+    from inspect import signature
+
+    from lokal.cli.chat import chat
+
+    return {*signature(chat).parameters}

@@ -13,6 +13,10 @@ from types import FrameType
 USUAL = b"\x1b[?2004l\x1b[0m"
 
 
+class Converse(Exception):  # noqa: N818 - not an error: somebody at a terminal gave no prompt
+    """The command line is for `llm chat`, which takes it as it is."""
+
+
 def someone_there() -> bool:
     """Whether a person types at a terminal and sees what is written."""
     return _is_terminal(sys.stdin) and (_is_terminal(sys.stdout) or _is_terminal(sys.stderr))
