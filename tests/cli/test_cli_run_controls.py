@@ -91,7 +91,7 @@ def test_a_template_of_one_s_own(llm: Llm, llama: Path, tmp_path: Path) -> None:
     assert dry(llm, bare, *args)["prompt"] == "<calm>hi"
     done = llm.run("run", bare, "hi", *GREEDY)
     assert "has no chat template" in done.stderr
-    assert "--template" in done.stderr
+    assert "--chat-template" in done.stderr
 
 
 def test_a_template_of_one_s_own_for_a_batch(llm: Llm, llama: Path) -> None:

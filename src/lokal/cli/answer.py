@@ -98,14 +98,14 @@ def execute(options: RunOptions) -> int:
             f"{source.name} is not on this machine, and a dry run fetches nothing",
             hint="without --dry-run it is fetched",
         )
-    weights = fetched(source, surroundings, ctx=options.load.ctx, quiet=options.quiet)
-    if options.template is not None:
-        weights = weights._replace(own_template=options.template)
-    if not options.form.raw and weights.template is None:
-        options.say(
-            f"note: {weights.name} has no chat template, it completes the text as it is;"
-            " --template gives it one"
-        )
+    weights = fetched(
+        source,
+        surroundings,
+        ctx=options.load.ctx,
+        quiet=options.quiet,
+        template=options.template,
+        raw=options.form.raw,
+    )
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
     with log:
         if options.dry_run:

@@ -92,13 +92,14 @@ def execute(options: BatchOptions) -> int:
         if options.sample is not None:
             rows = sample(rows, options.sample)
         with _output(options, stream) as output:
-            weights = fetched(source, surroundings, ctx=options.load.ctx, quiet=options.quiet)
-            if options.template is not None:
-                weights = weights._replace(own_template=options.template)
-            if not options.job.form.raw and weights.template is None:
-                options.say(
-                    f"note: {weights.name} has no chat template, it completes texts as they are"
-                )
+            weights = fetched(
+                source,
+                surroundings,
+                ctx=options.load.ctx,
+                quiet=options.quiet,
+                template=options.template,
+                raw=options.job.form.raw,
+            )
             with native_log(note) if options.verbose > 1 else contextlib.nullcontext():
                 job = _run(options, weights, surroundings, rows, output, stream)
     return _report(options, job, output)

@@ -66,7 +66,7 @@ def run(
     from lokal.cli.grammar_options import asked_grammar
     from lokal.cli.prompt_input import PromptSource
 
-    if opt.given(context) <= _of_chat() and someone_there():
+    if prompt is None and someone_there() and opt.given(context) <= _of_chat():
         raise Converse
     sampling = opt.chosen(
         temperature=temp,
