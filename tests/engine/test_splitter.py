@@ -32,7 +32,7 @@ def plain(text: str | bytes) -> list[Token]:
 
 def run(rule: Rule, prompt: str, tokens: Sequence[Token]) -> tuple[bytes, bytes]:
     """What was reasoning, and what was the answer."""
-    splits = splitter(rule, prompt)
+    splits = splitter(Reasoning(rule, prompt))
     parts = [part for token in tokens for part in splits.push(*token)]
     return joined([*parts, *splits.flush()])
 
@@ -226,11 +226,11 @@ def test_nothing_waits_that_is_certain_and_nothing_comes_that_is_not(
     """What is out is just what every continuation begins with."""
     said = "".join(data.draw(st.lists(st.sampled_from(parts), max_size=7))).encode()
     said = said[: data.draw(st.integers(0, len(said)))]
-    live = splitter(rule, prompt)
+    live = splitter(Reasoning(rule, prompt))
     out = flat([part for token in plain(said) for part in live.push(*token)])
     ends = []
     for rest in continuations(rule):
-        splits = splitter(rule, prompt)
+        splits = splitter(Reasoning(rule, prompt))
         whole = [part for token in plain(said + rest) for part in splits.push(*token)]
         ends.append(flat([*whole, *splits.flush()]))
     assert out == reduce(common, ends)
@@ -242,9 +242,10 @@ def test_nothing_waits_that_is_certain_and_nothing_comes_that_is_not(
 def texts(
     tokens: Sequence[Token], rule: Rule | None = THINK, prompt: str = "", **options: object
 ) -> tuple[str, str]:
-    reasoning = rule and Reasoning(rule, prompt)
-    shown = AnswerText(reasoning=reasoning, **options)  # type: ignore[arg-type]  # stop, drop_space
-    parts = [part for token in tokens for part in shown.push(*token)] + shown.flush()
+    splits = splitter(rule and Reasoning(rule, prompt))
+    shown = AnswerText(**options)  # type: ignore[arg-type]  # stop, drop_space
+    parts = [part for token in tokens for part in shown.push(splits.push(*token))]
+    parts += shown.push(splits.flush()) + shown.flush()
     assert all(text for text, _ in parts)
     thought, answer = ("".join(t for t, kind in parts if kind is k) for k in (True, False))
     return thought, answer
@@ -288,14 +289,13 @@ def test_the_space_that_a_vocabulary_puts_in_front_is_dropped() -> None:
 def test_reasoning_can_be_closed_from_outside() -> None:
     """What comes then is the answer, and what was held back was reasoning."""
     for rule, begin in ((THINK, "<think>"), (HARMONY, "<|channel|>analysis<|message|>")):
-        shown = AnswerText(reasoning=Reasoning(rule, ASSISTANT))
-        parts = [part for token in plain(begin + "hm<") for part in shown.push(*token)]
-        assert shown.reasoning
-        parts += shown.close()
-        assert shown.answering
-        parts += shown.push(b"yes")
-        assert "".join(text for text, kind in parts if kind) == "hm<"
-        assert "".join(text for text, kind in parts if not kind) == "yes"
+        splits = splitter(Reasoning(rule, ASSISTANT))
+        parts = [part for token in plain(begin + "hm<") for part in splits.push(*token)]
+        assert splits.reasoning
+        parts += splits.close()
+        assert splits.answering
+        parts += splits.push(b"yes")
+        assert joined(parts) == (b"hm<", b"yes")
 
 
 # -- the registry's rules

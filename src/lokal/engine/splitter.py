@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from lokal.engine.detokenizer import overlap
-from lokal.engine.reasoning import Channels, Rule, Tags
+from lokal.engine.reasoning import Channels, Reasoning, Tags
 
 Parts = list[tuple[bytes, bool]]
 
@@ -42,16 +42,37 @@ class Splitter(Protocol):
     def close(self) -> Parts:
         """End the reasoning, as if the model had; gives what was held back."""
 
-    def answer(self) -> None:
-        """What comes now is the answer as it is, unless the model reasons."""
+    def settle(self) -> None:
+        """Take all that comes as the answer, to the byte, unless the model reasons now."""
 
     def flush(self) -> Parts:
         """What was held back, at the end."""
 
 
-def splitter(rule: Rule, prompt: str) -> Splitter:
-    """For the answer to a prompt, which may have begun the reasoning or ended it."""
-    return _TagSplitter(rule, prompt) if isinstance(rule, Tags) else _ChannelSplitter(rule, prompt)
+def splitter(reasoning: Reasoning | None) -> Splitter:
+    """For the answer to one prompt; without `reasoning` all of it is the answer."""
+    if reasoning is None:
+        return _WholeAnswer()
+    if isinstance(reasoning.rule, Tags):
+        return _TagSplitter(reasoning.rule, reasoning.prompt)
+    return _ChannelSplitter(reasoning.rule, reasoning.prompt)
+
+
+class _WholeAnswer:
+    undecided = reasoning = over = False
+    answering = True
+
+    def push(self, piece: bytes, _name: bytes = b"") -> Parts:
+        return [(piece, False)]
+
+    def close(self) -> Parts:
+        return []
+
+    def settle(self) -> None:
+        pass
+
+    def flush(self) -> Parts:
+        return []
 
 
 _UNDECIDED, _REASONING, _GAP, _ANSWER = range(4)
@@ -115,7 +136,7 @@ class _TagSplitter:
         parts, self._state = self.flush(), _GAP
         return parts
 
-    def answer(self) -> None:
+    def settle(self) -> None:
         if self._state != _REASONING:
             self._state = _ANSWER
 
@@ -214,7 +235,7 @@ class _ChannelSplitter:
         self._begin(b"final")
         return parts
 
-    def answer(self) -> None:
+    def settle(self) -> None:
         if self.undecided or self.answering:
             self._channel = b"final"
 
