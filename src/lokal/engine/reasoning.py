@@ -86,8 +86,13 @@ _KNOWN = (
     Tags("<|START_THINKING|>", "<|END_THINKING|>"),
     Tags("<|channel>thought", "<channel|>"),
 )
-# DeepSeek's variable is a word that templates use otherwise too.
-_SWITCHES = (r"\b(enable_thinking)\b", r"(?<![.\w])(thinking) is (?:not )?defined\b")
+# A name that the template gives to something of its own is no variable that it is given. Those of
+# DeepSeek and Granite are a word that templates use otherwise too.
+_SWITCHES = (
+    r"(?<![.\w])(enable_thinking)\b(?!\s*=[^=])",
+    r"(?<![.\w])(thinking) is (?:not )?defined\b",
+    r"\b(?:el)?if (?:not )?(thinking)\b",
+)
 
 
 def detect(template: str) -> Rule | None:
