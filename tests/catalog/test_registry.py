@@ -13,7 +13,7 @@ from jinja2 import Environment
 
 import lokal
 from lokal.catalog import sections
-from lokal.catalog.entry import Entry, Reasoning
+from lokal.catalog.entry import Entry, ReasoningMarks
 from lokal.catalog.quants import choose
 from lokal.catalog.refs import NameRef, parse
 from lokal.catalog.registry import Registry, models_toml
@@ -333,8 +333,8 @@ def test_an_overlay_adds_a_way_of_reasoning(tmp_path: Path) -> None:
     reasoning = "mine"
     """
     registry = load(tmp_path, overlay)
-    assert resolve(registry, "tiny").reasoning == Reasoning("<hm>", "</hm>")
-    assert resolve(registry, "gpt-oss").reasoning == Reasoning(channels=("analysis", "notes"))
+    assert resolve(registry, "tiny").reasoning == ReasoningMarks("<hm>", "</hm>")
+    assert resolve(registry, "gpt-oss").reasoning == ReasoningMarks(channels=("analysis", "notes"))
     assert resolve(registry, "mistral").reasoning is None
 
 
