@@ -358,8 +358,16 @@ def test_an_overlay_adds_a_way_of_reasoning(tmp_path: Path) -> None:
             ["model.tiny", "repo and file, or embedded, or path"],
         ),
         ("[model.tiny]\nreasoning = 'hm'\n", ["model.tiny.reasoning", '[reasoning."hm"]']),
-        ("[model.tiny]\nreasoning = true\n", ["model.tiny.reasoning"]),
-        ("[model.tiny]\nreasoning = {open = 'x'}\n", ["model.tiny", "open and close"]),
+        ("[model.tiny]\nreasoning = true\n", ["model.tiny.reasoning", "[reasoning.NAME]"]),
+        (
+            "[model.tiny]\nreasoning = {open = 'x', close = 'y'}\n",
+            ["model.tiny.reasoning: write the name of a table [reasoning.NAME]"],
+        ),
+        (
+            "[model.mistral.variants.7b.license]\nid = 'x'\nname = 'X'\nurl = 'u'\n"
+            "open_source = false\n",
+            ["model.mistral.variants.7b.license: write the name of a table [license.NAME]"],
+        ),
         ("[reasoning.x]\nopen = '<x>'\n", ["reasoning.x", "open and close, or channels"]),
         ("[reasoning.x]\nopen = ' '\nclose = 'x'\n", ["reasoning.x", "open and close"]),
         ("[reasoning.harmony]\nopen = 'x'\n", ["reasoning.harmony", "open and close"]),

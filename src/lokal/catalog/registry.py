@@ -179,6 +179,9 @@ class Registry:
                     if isinstance(named, str) and named not in known:
                         problem = f'describe it in a table [{field}."{named}"]'
                         raise _mistake(path, f"{where}.{field}", problem)
+                    if named is not None and not isinstance(named, str):
+                        problem = f"write the name of a table [{field}.NAME]"
+                        raise _mistake(path, f"{where}.{field}", problem)
                 attempt(where, Entry, Entry.from_table, self._complete(name, variant))
 
 
