@@ -60,6 +60,19 @@ def test_reasoning_is_told_from_the_answer(tmp_path: Path, kind: int) -> None:
         assert (stopped.reasoning, stopped.text) == ("was the", "you ")
 
 
+def test_a_text_is_no_mark_where_the_mark_is_a_control_token(tmp_path: Path) -> None:
+    """A model may quote what marks its reasoning; where the mark is text too, a quote is one."""
+    said = [*SAID[:3], *"</think>", *SAID[4:]]
+    control = saying(tmp_path / "control.gguf", said, kind=CONTROL)
+    with lokal.load(control, ctx=64, threads=1) as model:
+        done = model.generate("hi", **GREEDY)
+        assert (done.reasoning, done.text) == ("was</think>", "you are")
+    text = saying(tmp_path / "text.gguf", said, kind=USER_DEFINED)
+    with lokal.load(text, ctx=64, threads=1) as model:
+        done = model.generate("hi", **GREEDY)
+        assert (done.reasoning, done.text) == ("was", "</think> you are")
+
+
 def test_reasoning_that_the_prompt_opens(tmp_path: Path) -> None:
     """Or closes: then there is none."""
     said = ["<think>", *SAID[2:]]
@@ -133,6 +146,16 @@ def test_channels(tmp_path: Path) -> None:
     with lokal.load(path, ctx=64, threads=1) as model:
         done = model.generate("hi", reasoning_budget=2, **GREEDY)
         assert (done.reasoning, done.text) == (" to of", "you are")
+    # An analysis that quotes a mark.
+    path = saying(
+        tmp_path / "quote.gguf",
+        ["▁is", *"<|end", "<0x7C>", ">", "<|end|>", "<|start|>", "assistant", "<|channel|>"],
+        template + "<|channel|>analysis<|message|>so it is",
+        marks=marks,
+    )
+    with lokal.load(path, ctx=64, threads=1) as model:
+        done = model.generate("hi", max_tokens=10, **GREEDY)
+        assert (done.reasoning, done.text) == ("<|end|>", "")
 
 
 def test_the_command_shows_reasoning_in_json_only(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from jinja2 import Environment
 
 import lokal
 from lokal.catalog import sections
-from lokal.catalog.entry import Entry, Reasoning
+from lokal.catalog.entry import Entry, ReasoningMarks
 from lokal.catalog.quants import choose
 from lokal.catalog.refs import NameRef, parse
 from lokal.catalog.registry import Registry, models_toml
@@ -333,8 +333,8 @@ def test_an_overlay_adds_a_way_of_reasoning(tmp_path: Path) -> None:
     reasoning = "mine"
     """
     registry = load(tmp_path, overlay)
-    assert resolve(registry, "tiny").reasoning == Reasoning("<hm>", "</hm>")
-    assert resolve(registry, "gpt-oss").reasoning == Reasoning(channels=("analysis", "notes"))
+    assert resolve(registry, "tiny").reasoning == ReasoningMarks("<hm>", "</hm>")
+    assert resolve(registry, "gpt-oss").reasoning == ReasoningMarks(channels=("analysis", "notes"))
     assert resolve(registry, "mistral").reasoning is None
 
 
@@ -358,8 +358,16 @@ def test_an_overlay_adds_a_way_of_reasoning(tmp_path: Path) -> None:
             ["model.tiny", "repo and file, or embedded, or path"],
         ),
         ("[model.tiny]\nreasoning = 'hm'\n", ["model.tiny.reasoning", '[reasoning."hm"]']),
-        ("[model.tiny]\nreasoning = true\n", ["model.tiny.reasoning"]),
-        ("[model.tiny]\nreasoning = {open = 'x'}\n", ["model.tiny", "open and close"]),
+        ("[model.tiny]\nreasoning = true\n", ["model.tiny.reasoning", "[reasoning.NAME]"]),
+        (
+            "[model.tiny]\nreasoning = {open = 'x', close = 'y'}\n",
+            ["model.tiny.reasoning: write the name of a table [reasoning.NAME]"],
+        ),
+        (
+            "[model.mistral.variants.7b.license]\nid = 'x'\nname = 'X'\nurl = 'u'\n"
+            "open_source = false\n",
+            ["model.mistral.variants.7b.license: write the name of a table [license.NAME]"],
+        ),
         ("[reasoning.x]\nopen = '<x>'\n", ["reasoning.x", "open and close, or channels"]),
         ("[reasoning.x]\nopen = ' '\nclose = 'x'\n", ["reasoning.x", "open and close"]),
         ("[reasoning.harmony]\nopen = 'x'\n", ["reasoning.harmony", "open and close"]),

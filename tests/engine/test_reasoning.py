@@ -23,6 +23,9 @@ class Words:
     def tokenize(self, text: str) -> list[int]:
         return [1, *([99] if text == "<think>" else text.encode())]
 
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        return b"<think>" * special if token == 99 else bytes([token])
+
 
 @pytest.mark.parametrize(
     ("template", "rule"),
@@ -33,6 +36,10 @@ class Words:
         ("{% if enable_thinking is defined %}<think>{% endif %}", SWITCHED),
         ("{% if not thinking is defined %}<think>{% endif %}", THINK._replace(switch="thinking")),
         ("{% if message.thinking is defined %}<think>{% endif %}", THINK),
+        ("{% if thinking %}<think>{% endif %}", THINK._replace(switch="thinking")),
+        ("{% if thinking_budget %}<think>{% endif %}", THINK),
+        ("{% set ns = namespace(enable_thinking=1) %}{{ ns.enable_thinking }}<think>", THINK),
+        ("{% if enable_thinking == false %}<think></think>{% endif %}", SWITCHED),
         ("{{ '[THINK]' + block['thinking'] + '[/THINK]' }}", Tags("[THINK]", "[/THINK]")),
         ("<|start|>assistant<|channel|>final<|message|>", Channels()),
         ("{{ '<|channel>thought\n' }}", Tags("<|channel>thought", "<channel|>")),
@@ -49,9 +56,40 @@ def test_a_template_shows_how_its_model_reasons(template: str, rule: Rule | None
 )
 def test_marks_as_tokens(rule: Rule, n_closing: int) -> None:
     """Without BOS; a mark of several tokens can be let through by no mask."""
-    reasoning = Reasoning.of(rule, Words().tokenize)
+    reasoning = Reasoning.of(rule, Words())
     assert reasoning.open_token == (99 if rule == THINK else None)
     assert len(reasoning.closing) == n_closing
+    assert not reasoning.exact
+
+
+class Marks:
+    """A vocabulary of letters and these tokens, which write themselves if they are so written."""
+
+    def __init__(self, *marks: str, writes: bool, unknown: bool = False) -> None:
+        self.marks, self.writes, self.unknown = marks, writes, unknown
+
+    def tokenize(self, text: str) -> list[int]:
+        if text in self.marks:
+            return [256 + self.marks.index(text)]
+        return [300] * bool(text) if self.unknown else list(text.encode())
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        if token == 300:
+            return b"<unk>" if special else b""
+        if token < 256:
+            return bytes([token])
+        return self.marks[token - 256].encode() if special or self.writes else b""
+
+
+def test_marks_are_tokens_where_the_vocabulary_has_them() -> None:
+    """Tags if they are control tokens; llama.cpp lets harmony's write themselves all the same."""
+    tags, marks = ("<think>", "</think>"), Channels().marks
+    for writes in (False, True):
+        assert Reasoning.of(THINK, Marks(*tags, writes=writes)).exact is not writes
+        assert Reasoning.of(Channels(), Marks(*marks, writes=writes)).exact
+        assert not Reasoning.of(THINK, Marks(tags[0], writes=writes)).exact
+        assert not Reasoning.of(Channels(), Marks(*marks[1:], writes=writes)).exact
+    assert not Reasoning.of(THINK, Marks(writes=False, unknown=True)).exact
 
 
 def built(think: bool | None, rule: Rule | None = SWITCHED, **options: Any) -> str:

@@ -307,6 +307,18 @@ def test_an_answer_s_own_end_mark_ends_it() -> None:
     assert sequence.answered
 
 
+def test_somebody_else_s_message_ends_the_answer() -> None:
+    """A model that plays the user has no more to say, and no answer of the form asked for."""
+    said = "<|channel|>analysis<|message|>hm<|end|><|start|>user<|message|>yes"
+    for form in ("", "yes"):
+        sequence = Sequence(asked("", form, reasoning=HARMONY))
+        shown = [p for c in said for p in sequence.push(ord(c), c.encode(), ends=False)]
+        assert "".join(text for text, reasoning in shown if reasoning) == "hm"
+        assert all(reasoning for _, reasoning in shown + sequence.flush())
+        assert sequence.answered
+        assert (sequence.failure(FinishReason.STOP) is None) is (not form)
+
+
 def test_a_control_token_s_name_is_a_mark() -> None:
     """It writes nothing otherwise."""
     running, _ = engine_of(shape(), "<", "</t>", "<other>")

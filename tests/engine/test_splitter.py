@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import combinations, pairwise
@@ -30,9 +31,11 @@ def plain(text: str | bytes) -> list[Token]:
     return [(bytes([byte]), b"") for byte in data]
 
 
-def run(rule: Rule, prompt: str, tokens: Sequence[Token]) -> tuple[bytes, bytes]:
+def run(
+    rule: Rule, prompt: str, tokens: Sequence[Token], *, exact: bool = False
+) -> tuple[bytes, bytes]:
     """What was reasoning, and what was the answer."""
-    splits = splitter(rule, prompt)
+    splits = splitter(Reasoning(rule, prompt, exact=exact))
     parts = [part for token in tokens for part in splits.push(*token)]
     return joined([*parts, *splits.flush()])
 
@@ -90,6 +93,7 @@ def test_any_reasoning_and_any_answer_come_out_exact(
     tokenized = cuts(said, places), plain(said), with_control_tokens(said, marks_of(rule))
     for tokens in tokenized:
         assert run(rule, prompt, tokens) == expected
+    assert run(rule, prompt, tokenized[-1], exact=True) == expected
 
 
 MESSAGES = st.lists(st.tuples(st.sampled_from(["analysis", "commentary"]), LOOKS), max_size=3)
@@ -112,6 +116,86 @@ def test_any_messages_come_out_exact(
     tokenized = cuts(said, places), plain(said), with_control_tokens(said, marks_of(HARMONY))
     for tokens in tokenized:
         assert run(HARMONY, ASSISTANT, tokens) == expected
+    assert run(HARMONY, ASSISTANT, tokenized[-1], exact=True) == expected
+
+
+# Texts that spell marks, in tokens of so many bytes that none is one.
+SPELLED = st.lists(
+    st.sampled_from(
+        [
+            *("<think>", "</think>", "[THINK]", "[/THINK]", "◁t▷", "◁/t▷", "a", " ", "é", "to=f "),
+            *("<|start|>", "<|start|>user", "<|channel|>", "<|message|>", "<|end|>", "<|", "<"),
+        ]
+    )
+).map("".join)
+SIZES = st.integers(1, 6)
+WRITES = st.booleans()
+
+
+def spelled(text: str, size: int) -> list[Token]:
+    data = text.encode()
+    return [(data[at : at + size], b"") for at in range(0, len(data), size)]
+
+
+def as_token(mark: str, writes: bool) -> Token:
+    """A control token, or one that writes itself."""
+    return (mark.encode(), b"") if writes else (b"", mark.encode())
+
+
+def as_tokens(header: str, writes: bool) -> list[Token]:
+    """A token for every mark of a header, and one for each text between them."""
+    words = re.split(r"(<\|\w+\|>)", header)
+    return [
+        as_token(word, writes) if word.startswith("<|") else (word.encode(), b"")
+        for word in words
+        if word
+    ]
+
+
+@pytest.mark.parametrize("rule", TAGS)
+@given(SPELLED, SPELLED, SIZES, WRITES, st.booleans())
+def test_no_text_is_a_tag_where_tags_are_tokens(
+    rule: Tags, thought: str, answer: str, size: int, writes: bool, opened: bool
+) -> None:
+    """Whatever it spells, before and after the tag that ends the reasoning."""
+    tokens = [*spelled(thought, size), as_token(rule.close, writes), *spelled(answer, size)]
+    if not opened:
+        tokens.insert(0, as_token(rule.open, writes))
+    expected = thought.lstrip().encode(), answer.lstrip().encode()
+    assert run(rule, rule.open if opened else "", tokens, exact=True) == expected
+    at_once = run(rule, rule.open + rule.close, spelled(answer, size), exact=True)
+    assert at_once == (b"", answer.lstrip().encode())
+    assert run(rule, "", spelled(answer, size), exact=True) == (b"", answer.encode())
+
+
+SPELLED_MESSAGES = st.lists(
+    st.tuples(st.sampled_from(["analysis", "commentary"]), SPELLED), max_size=3
+)
+
+
+@given(SPELLED_MESSAGES, SPELLED, RECIPIENT, SIZES, WRITES, st.booleans())
+def test_no_text_is_a_mark_where_the_marks_of_channels_are_tokens(
+    messages: list[tuple[str, str]],
+    final: str,
+    recipient: str,
+    size: int,
+    writes: bool,
+    headless: bool,
+) -> None:
+    """Whatever it spells; an answer may come without a header too."""
+    tokens: list[Token] = []
+    for channel, text in messages:
+        tokens += as_tokens(f"<|channel|>{channel}{recipient}<|message|>", writes)
+        tokens += [*spelled(text, size), as_token("<|end|>", writes)]
+        tokens += [] if headless else as_tokens("<|start|>assistant", writes)
+    tokens += [] if headless else as_tokens("<|channel|>final<|message|>", writes)
+    tokens += spelled(final, size)
+    if headless and messages:
+        final = final.lstrip()
+    thought = "\n\n".join(t for c, t in messages if c == "analysis" and t)
+    answers = [t for c, t in messages if c != "analysis"] + [final]
+    expected = thought.encode(), "\n\n".join(t for t in answers if t).encode()
+    assert run(HARMONY, ASSISTANT, tokens, exact=True) == expected
 
 
 SAID = [
@@ -173,6 +257,14 @@ def test_at_every_cut(rule: Rule, prompt: str, said: str, thought: str, answer: 
         (HARMONY, ASSISTANT, "<|channel|>analysis<|message|>hm<|en", "hm<|en", ""),
         (HARMONY, ASSISTANT, "<|channel|>fin", "", ""),
         (HARMONY, ASSISTANT, "<|cha", "", "<|cha"),
+        (HARMONY, ASSISTANT, "to=5 is the answer", "", "to=5 is the answer"),
+        (HARMONY, ASSISTANT, "to=5", "", "to=5"),
+        (HARMONY, ASSISTANT, " to=f <|channel|>comm", "", ""),
+        (HARMONY, ASSISTANT, "<|channel|>analysis<|message|>hm<|end|>t", "hm", "t"),
+        (HARMONY, ASSISTANT, "<|channel|>analysis<|message|>hm<|end|>\n", "hm", ""),
+        (HARMONY, ASSISTANT, "<|channel|>analysis<|message|>hm<|end|>\nto be", "hm", "to be"),
+        (HARMONY, ASSISTANT, "<|channel|>analysis<|message|>hm<|end|><|start|>ass", "hm", ""),
+        (HARMONY, ASSISTANT, "<|channel|>analysis<|message|><|end|>yes", "", "yes"),
         (HARMONY, "no message", "<|channel|>final<|message|>yes", "", "yes"),
     ],
 )
@@ -182,6 +274,21 @@ def test_what_models_and_prompts_do(
     """Whichever of the two had begun it, and wherever it ends."""
     expected = thought.encode(), answer.encode()
     assert run(rule, prompt, plain(said)) == run(rule, prompt, [(said.encode(), b"")]) == expected
+
+
+def test_a_message_of_another_role_is_none_of_the_answer() -> None:
+    """A model that goes on to play the user, or a tool, has ended its own messages."""
+    header = "<|channel|>analysis<|message|>hm<|end|><|start|>"
+    for role in ("user", "functions.f to=assistant<|channel|>commentary"):
+        said = f"{header}{role}<|message|>no<|end|><|start|>assistant<|message|>no"
+        for exact, tokens in ((False, plain(said)), (True, as_tokens(said, writes=True))):
+            splits = splitter(Reasoning(HARMONY, ASSISTANT, exact=exact))
+            parts = [part for token in tokens for part in splits.push(*token)]
+            assert joined([*parts, *splits.flush()]) == (b"hm", b"")
+            assert splits.over
+    splits = splitter(Reasoning(HARMONY, ASSISTANT))
+    splits.push(f"{header}assistant<|channel|>final<|message|>".encode())
+    assert not splits.over
 
 
 def flat(parts: Parts) -> list[tuple[int, bool]]:
@@ -213,7 +320,7 @@ def continuations(rule: Rule) -> Iterator[bytes]:
             ASSISTANT,
             [
                 *("<|channel|>analysis<|message|>", "<|channel|>final<|message|>", "<|end|>"),
-                *("<|start|>assistant", "<|", "a", "\n"),
+                *("<|start|>assistant", "<|start|>user", "<|", "a", "\n", "to=f", " "),
             ],
         ),
     ],
@@ -226,12 +333,37 @@ def test_nothing_waits_that_is_certain_and_nothing_comes_that_is_not(
     """What is out is just what every continuation begins with."""
     said = "".join(data.draw(st.lists(st.sampled_from(parts), max_size=7))).encode()
     said = said[: data.draw(st.integers(0, len(said)))]
-    live = splitter(rule, prompt)
+    live = splitter(Reasoning(rule, prompt))
     out = flat([part for token in plain(said) for part in live.push(*token)])
     ends = []
     for rest in continuations(rule):
-        splits = splitter(rule, prompt)
+        splits = splitter(Reasoning(rule, prompt))
         whole = [part for token in plain(said + rest) for part in splits.push(*token)]
+        ends.append(flat([*whole, *splits.flush()]))
+    assert out == reduce(common, ends)
+
+
+@pytest.mark.parametrize("rule", [THINK, HARMONY])
+@given(st.data())
+def test_nothing_waits_that_is_certain_where_marks_are_tokens(
+    rule: Rule, data: st.DataObject
+) -> None:
+    """A text that could become a mark elsewhere comes at once."""
+    marks = [as_token(mark, writes=True) for mark in marks_of(rule)]
+    text = [(piece, b"") for piece in (b"<", b"<|en", b"a", b"\n", b"to", b"=", b"analysis")]
+    said = data.draw(st.lists(st.sampled_from([*marks, *text]), max_size=9))
+    rests: list[list[Token]] = [[], *([token] for token in (*marks, *text))]
+    if rule == HARMONY:
+        channels = ("<|channel|>analysis<|message|>x", "<|channel|>final<|message|>x")
+        rests += [as_tokens(rest, writes=True) for rest in ("<|message|>x", *channels)]
+    else:
+        rests += [[mark, (b"x", b"")] for mark in marks]
+    live = splitter(Reasoning(rule, ASSISTANT, exact=True))
+    out = flat([part for token in said for part in live.push(*token)])
+    ends = []
+    for rest in rests:
+        splits = splitter(Reasoning(rule, ASSISTANT, exact=True))
+        whole = [part for token in [*said, *rest] for part in splits.push(*token)]
         ends.append(flat([*whole, *splits.flush()]))
     assert out == reduce(common, ends)
 
@@ -242,9 +374,10 @@ def test_nothing_waits_that_is_certain_and_nothing_comes_that_is_not(
 def texts(
     tokens: Sequence[Token], rule: Rule | None = THINK, prompt: str = "", **options: object
 ) -> tuple[str, str]:
-    reasoning = rule and Reasoning(rule, prompt)
-    shown = AnswerText(reasoning=reasoning, **options)  # type: ignore[arg-type]  # stop, drop_space
-    parts = [part for token in tokens for part in shown.push(*token)] + shown.flush()
+    splits = splitter(rule and Reasoning(rule, prompt))
+    shown = AnswerText(**options)  # type: ignore[arg-type]  # stop, drop_space
+    parts = [part for token in tokens for part in shown.push(splits.push(*token))]
+    parts += shown.push(splits.flush()) + shown.flush()
     assert all(text for text, _ in parts)
     thought, answer = ("".join(t for t, kind in parts if kind is k) for k in (True, False))
     return thought, answer
@@ -288,14 +421,13 @@ def test_the_space_that_a_vocabulary_puts_in_front_is_dropped() -> None:
 def test_reasoning_can_be_closed_from_outside() -> None:
     """What comes then is the answer, and what was held back was reasoning."""
     for rule, begin in ((THINK, "<think>"), (HARMONY, "<|channel|>analysis<|message|>")):
-        shown = AnswerText(reasoning=Reasoning(rule, ASSISTANT))
-        parts = [part for token in plain(begin + "hm<") for part in shown.push(*token)]
-        assert shown.reasoning
-        parts += shown.close()
-        assert shown.answering
-        parts += shown.push(b"yes")
-        assert "".join(text for text, kind in parts if kind) == "hm<"
-        assert "".join(text for text, kind in parts if not kind) == "yes"
+        splits = splitter(Reasoning(rule, ASSISTANT))
+        parts = [part for token in plain(begin + "hm<") for part in splits.push(*token)]
+        assert splits.reasoning
+        parts += splits.close()
+        assert splits.answering
+        parts += splits.push(b"yes")
+        assert joined(parts) == (b"hm<", b"yes")
 
 
 # -- the registry's rules

@@ -64,7 +64,7 @@ class Sampling(_Strict):
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
-class Reasoning(NamedTuple):
+class ReasoningMarks(NamedTuple):
     """How a model marks its reasoning: between `open` and `close`, or in these `channels`.
 
     `switch` is the variable of its chat template that turns reasoning on and off, None if it
@@ -77,7 +77,7 @@ class Reasoning(NamedTuple):
     switch: str | None = None
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> Reasoning:
+    def from_table(cls, table: Mapping[str, Any]) -> ReasoningMarks:
         """Build it from a table that has these fields."""
         return cls(**{**table, "channels": tuple(table.get("channels", ()))})
 
@@ -117,7 +117,7 @@ class Entry(_Strict):
     architecture: str | None = None
     base: bool = False
     template: str | None = None
-    reasoning: Reasoning | None = None
+    reasoning: ReasoningMarks | None = None
     sampling: Sampling = Sampling()
     notes: str | None = None
     aliases: tuple[str, ...] = ()
@@ -141,7 +141,7 @@ class Entry(_Strict):
         fields["license"] = License(**fields["license"])
         fields["origin"] = Origin(**fields["origin"])
         if "reasoning" in fields:
-            fields["reasoning"] = Reasoning.from_table(fields["reasoning"])
+            fields["reasoning"] = ReasoningMarks.from_table(fields["reasoning"])
         sampling = dict(fields.get("sampling", {}))
         if "top_k" in sampling:
             sampling["top_k"] = int(sampling["top_k"])

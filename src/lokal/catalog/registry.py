@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lokal.catalog import sections
-from lokal.catalog.entry import Entry, License, Reasoning
+from lokal.catalog.entry import Entry, License, ReasoningMarks
 from lokal.catalog.refs import NameRef
 from lokal.catalog.sections import Overlaid, merge
 from lokal.errors import ModelNameError, UsageError
@@ -163,8 +163,9 @@ class Registry:
             table = {"id": key, **self._licenses[key]}
             attempt(f"license.{key}", License, lambda table: License(**table), table)
         for key in overlay.get("reasoning", {}):
-            attempt(f"reasoning.{key}", Reasoning, Reasoning.from_table, self._reasoning[key])
-            if not Reasoning.from_table(self._reasoning[key]).whole:
+            table, make = self._reasoning[key], ReasoningMarks.from_table
+            attempt(f"reasoning.{key}", ReasoningMarks, make, table)
+            if not make(table).whole:
                 problem = "give either open and close, or channels"
                 raise _mistake(path, f"reasoning.{key}", problem)
         for name in overlay.get("model", {}):
@@ -177,6 +178,9 @@ class Registry:
                     named = self._table(name, variant).get(field)
                     if isinstance(named, str) and named not in known:
                         problem = f'describe it in a table [{field}."{named}"]'
+                        raise _mistake(path, f"{where}.{field}", problem)
+                    if named is not None and not isinstance(named, str):
+                        problem = f"write the name of a table [{field}.NAME]"
                         raise _mistake(path, f"{where}.{field}", problem)
                 attempt(where, Entry, Entry.from_table, self._complete(name, variant))
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
 from lokal.engine.chat import Message, render_keeping_system
-from lokal.engine.reasoning import Reasoning, Rule, think_variable
+from lokal.engine.reasoning import Reasoning, Rule, Tokens, think_variable
 from lokal.errors import UsageError
 
 
-class Tokenizer(Protocol):
+class Tokenizer(Tokens, Protocol):
     """What prompts need of a vocabulary."""
 
     @property
@@ -24,9 +24,6 @@ class Tokenizer(Protocol):
     @property
     def eos_text(self) -> str:
         """How EOS is spelled; empty if there is none."""
-
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of a text, with BOS in front where the vocabulary wants it."""
 
 
 class Prompt(NamedTuple):
@@ -101,7 +98,7 @@ class PromptFormat(NamedTuple):
         kwargs = options.template_kwargs
         if options.think is not None:
             kwargs = {**kwargs, **think_variable(rule, template, options.think)}
-        reasoning = rule and Reasoning.of(rule, tokenizer.tokenize)
+        reasoning = rule and Reasoning.of(rule, tokenizer)
         return cls(tokenizer, template, options.tools, kwargs, reasoning)
 
     def build(self, messages: Sequence[Message]) -> Prompt:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from lokal.errors import UsageError
+
+
+class Tokens(Protocol):
+    """What marks need of a vocabulary."""
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text, with BOS in front where the vocabulary wants it."""
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes a token writes; control tokens write none, or their name where `special`."""
 
 
 class Tags(NamedTuple):
@@ -23,6 +32,11 @@ class Tags(NamedTuple):
     open: str
     close: str
     switch: str | None = None
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What is never text."""
+        return self.open, self.close
 
     @property
     def opening(self) -> str:
@@ -47,6 +61,11 @@ class Channels(NamedTuple):
     switch: str | None = None
 
     @property
+    def marks(self) -> tuple[str, ...]:
+        """What is never text: they end messages, and make up the headers between these."""
+        return "<|start|>", "<|channel|>", "<|message|>", "<|end|>"
+
+    @property
     def opening(self) -> str:
         """What the model begins with, whether it reasons or not."""
         return "<|channel|>"
@@ -67,8 +86,13 @@ _KNOWN = (
     Tags("<|START_THINKING|>", "<|END_THINKING|>"),
     Tags("<|channel>thought", "<channel|>"),
 )
-# DeepSeek's variable is a word that templates use otherwise too.
-_SWITCHES = (r"\b(enable_thinking)\b", r"(?<![.\w])(thinking) is (?:not )?defined\b")
+# A name that the template gives to something of its own is no variable that it is given. Those of
+# DeepSeek and Granite are a word that templates use otherwise too.
+_SWITCHES = (
+    r"(?<![.\w])(enable_thinking)\b(?!\s*=[^=])",
+    r"(?<![.\w])(thinking) is (?:not )?defined\b",
+    r"\b(?:el)?if (?:not )?(thinking)\b",
+)
 
 
 def detect(template: str) -> Rule | None:
@@ -111,17 +135,28 @@ class Reasoning(NamedTuple):
 
     `prompt` is its text, which may have begun the reasoning, or ended it. `open_token` is the
     token that the model begins with where it reasons, None if it takes several. `closing` are
-    tokens that end the reasoning.
+    tokens that end the reasoning. `exact` says that marks are tokens of their own, so that a text
+    which spells one is text; else a mark is a mark however it is written.
     """
 
     rule: Rule
     prompt: str = ""
     open_token: int | None = None
     closing: tuple[int, ...] = ()
+    exact: bool = False
 
     @classmethod
-    def of(cls, rule: Rule, tokenize: Callable[[str], list[int]]) -> Reasoning:
-        """For prompts yet to come; `tokenize` puts BOS in front where the vocabulary wants it."""
-        n_bos = len(tokenize(""))
-        opening, closing = tokenize(rule.opening)[n_bos:], tokenize(rule.closing)[n_bos:]
-        return cls(rule, "", opening[0] if len(opening) == 1 else None, tuple(closing))
+    def of(cls, rule: Rule, tokens: Tokens) -> Reasoning:
+        """For prompts yet to come, in this vocabulary."""
+        n_bos = len(tokens.tokenize(""))
+        opening, closing = (tokens.tokenize(text)[n_bos:] for text in (rule.opening, rule.closing))
+        exact = all(
+            len(found := tokens.tokenize(mark)[n_bos:]) == 1
+            and tokens.piece(found[0], special=True) == mark.encode()
+            # A tag that writes itself is one that a model may spell too. Harmony's marks are
+            # control tokens, and it is llama.cpp that has them write themselves.
+            and (isinstance(rule, Channels) or not tokens.piece(found[0]))
+            for mark in rule.marks
+        )
+        open_token = opening[0] if len(opening) == 1 else None
+        return cls(rule, "", open_token, tuple(closing), exact)

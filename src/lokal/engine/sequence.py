@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lokal.engine.answer_text import AnswerText, Part
 from lokal.engine.request import MAX_TOKENS, FinishReason, Request, TokenLogprob
+from lokal.engine.splitter import splitter
 from lokal.errors import IncompleteError, LokalError
 
 
@@ -30,9 +31,8 @@ class Sequence:
     def __post_init__(self) -> None:
         request = self.request
         self.tokens = list(request.tokens)
-        self._text = AnswerText(
-            request.params.stop, drop_space=request.drop_space, reasoning=request.reasoning
-        )
+        self._splitter = splitter(request.reasoning)
+        self._text = AnswerText(request.params.stop, drop_space=request.drop_space)
         self._n_reasoned = 0
         self._matcher = request.constraint.matcher() if request.constraint else None
         self.logprobs: list[TokenLogprob] | None = (
@@ -43,7 +43,7 @@ class Sequence:
         self.stuck: LokalError | None = None
         """Why no token could be sampled, if so."""
         if self._matcher and self._open_token is None:
-            self._text.answer()
+            self._splitter.settle()
         self._close_in_time()
 
     @property
@@ -68,16 +68,16 @@ class Sequence:
     def answered(self) -> bool:
         """Whether nothing may follow: a stop text was met, or the constraint has its end."""
         matcher = self._matcher
-        if self.stuck or self._text.over:
+        if self.stuck or self._cut:
             return True
         return bool(matcher and (matcher.ended or matcher.error))
 
     def failure(self, reason: FinishReason) -> LokalError | None:
         """What keeps an answer that ends now, for this reason, from being what was asked for."""
-        matcher, answering = self._matcher, self._text.answering
+        matcher, answering = self._matcher, self._splitter.answering
         if self.stuck:
             return self.stuck
-        if matcher is None or (matcher.complete and answering and not self._text.over):
+        if matcher is None or (matcher.complete and answering and not self._cut):
             return None
         if matcher.error:
             return matcher.error
@@ -113,8 +113,8 @@ class Sequence:
     @property
     def constrained(self) -> bool:
         """Whether the next token is to be chosen with `mask`."""
-        text = self._text
-        return self._matcher is not None and (text.answering or text.undecided)
+        split = self._splitter
+        return self._matcher is not None and (split.answering or split.undecided)
 
     def mask(self, logits: int) -> None:
         """Forbid, in the row of logits at this address, what may not be the next token."""
@@ -132,32 +132,38 @@ class Sequence:
         self.tokens.append(token)
         if self.stuck:  # the token means nothing
             return []
-        text, matcher = self._text, self._matcher
-        if matcher and text.undecided and token != self._open_token:
-            text.answer()
-        self._n_reasoned += text.reasoning
-        answering = text.answering
+        split, matcher = self._splitter, self._matcher
+        if matcher and split.undecided and token != self._open_token:
+            split.settle()
+        self._n_reasoned += split.reasoning
+        answering = split.answering
         if matcher and answering and not ends:
             matcher.accept(token)
             if matcher.error:  # this token is no part of any answer
                 return []
         if self.logprobs is not None and self.likelihood and not ends:
             self.logprobs.append(self.likelihood)
-        parts = text.push(piece, name)
-        if matcher and text.answering and not answering:
-            text.answer()
-            matcher.accept_bytes(text.beginning)
-        return parts if ends else parts + self._close_in_time()
+        parts = split.push(piece, name)
+        if matcher and split.answering and not answering:
+            split.settle()
+            matcher.accept_bytes(b"".join(data for data, reasoning in parts if not reasoning))
+        texts = self._text.push(parts)
+        return texts if ends else texts + self._close_in_time()
 
     def flush(self) -> list[Part]:
         """The text that was held back at the end."""
-        return self._text.flush()
+        return self._text.push(self._splitter.flush()) + self._text.flush()
+
+    @property
+    def _cut(self) -> bool:
+        """Whether a stop text ended the answer, or a mark of the model's format."""
+        return self._text.stopped or self._splitter.over
 
     @property
     def _open_token(self) -> int | None:
         """What may begin reasoning now."""
         reasoning = self.request.reasoning
-        return reasoning.open_token if reasoning and self._text.undecided else None
+        return reasoning.open_token if reasoning and self._splitter.undecided else None
 
     def _close_in_time(self) -> list[Part]:
         """End reasoning that has used up its budget: as if the model had written what ends it.
@@ -165,12 +171,12 @@ class Sequence:
         Only where there is room for an answer; else it goes on to the end, and is cut there.
         """
         budget, reasoning = self.request.params.reasoning_budget, self.request.reasoning
-        if budget is None or reasoning is None or not self._text.reasoning:
+        if budget is None or reasoning is None or not self._splitter.reasoning:
             return []
         if self._n_reasoned < budget or len(self.tokens) + len(reasoning.closing) >= self.n_most:
             return []
         self.tokens += reasoning.closing
-        parts = self._text.close()
+        parts = self._splitter.close()
         if self._matcher:
-            self._text.answer()
-        return parts
+            self._splitter.settle()
+        return self._text.push(parts)

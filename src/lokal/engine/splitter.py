@@ -1,18 +1,19 @@
 """Reasoning told from the answer, piece by piece, wherever tokens cut what marks it.
 
 A splitter takes the bytes of one token after another and gives parts: bytes, and whether they are
-reasoning. What could still become a mark waits; nothing else does. A mark counts whether a token
-is named like it, as control tokens are, or its text is written.
+reasoning. What could still become a mark waits; nothing else does. Where marks are tokens of their
+own (`Reasoning.exact`) nothing else is a mark; else one counts whether a token is named like it,
+as control tokens are, or its text is written.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Protocol
 
 from lokal.engine.detokenizer import overlap
-from lokal.engine.reasoning import Channels, Rule, Tags
+from lokal.engine.reasoning import Channels, Reasoning, Tags
 
 Parts = list[tuple[bytes, bool]]
 
@@ -42,16 +43,47 @@ class Splitter(Protocol):
     def close(self) -> Parts:
         """End the reasoning, as if the model had; gives what was held back."""
 
-    def answer(self) -> None:
-        """What comes now is the answer as it is, unless the model reasons."""
+    def settle(self) -> None:
+        """Take all that comes as the answer, to the byte, unless the model reasons now."""
 
     def flush(self) -> Parts:
         """What was held back, at the end."""
 
 
-def splitter(rule: Rule, prompt: str) -> Splitter:
-    """For the answer to a prompt, which may have begun the reasoning or ended it."""
-    return _TagSplitter(rule, prompt) if isinstance(rule, Tags) else _ChannelSplitter(rule, prompt)
+def splitter(reasoning: Reasoning | None) -> Splitter:
+    """For the answer to one prompt; without `reasoning` all of it is the answer."""
+    if reasoning is None:
+        return _WholeAnswer()
+    if isinstance(reasoning.rule, Tags):
+        return _TagSplitter(reasoning.rule, reasoning)
+    return _ChannelSplitter(reasoning.rule, reasoning)
+
+
+# In front of marks that are tokens. No text has this byte, so none that is spelled looks like it.
+_TOKEN = b"\xff"
+
+
+def _searched(piece: bytes, name: bytes, marks: Container[bytes], front: bytes) -> bytes:
+    """What of a token is searched for marks: its bytes, or `front` and the mark that it is."""
+    said = name or piece
+    return front + said if said in marks else piece
+
+
+class _WholeAnswer:
+    undecided = reasoning = over = False
+    answering = True
+
+    def push(self, piece: bytes, _name: bytes = b"") -> Parts:
+        return [(piece, False)]
+
+    def close(self) -> Parts:
+        return []
+
+    def settle(self) -> None:
+        pass
+
+    def flush(self) -> Parts:
+        return []
 
 
 _UNDECIDED, _REASONING, _GAP, _ANSWER = range(4)
@@ -62,9 +94,10 @@ class _TagSplitter:
 
     over = False
 
-    def __init__(self, rule: Tags, prompt: str) -> None:
+    def __init__(self, rule: Tags, reasoning: Reasoning) -> None:
+        self._front = _TOKEN if reasoning.exact else b""
         self._open, self._close = rule.open.encode(), rule.close.encode()
-        end, self._held = prompt.rstrip(), b""
+        end, self._held = reasoning.prompt.rstrip(), b""
         opened, closed = end.endswith(rule.open), end.endswith(rule.close)
         self._state = _REASONING if opened else _GAP if closed else _UNDECIDED
         self._begun = False  # there was more in the reasoning than whitespace
@@ -82,23 +115,24 @@ class _TagSplitter:
         return self._state in (_GAP, _ANSWER)
 
     def push(self, piece: bytes, name: bytes = b"") -> Parts:
-        mark = {_UNDECIDED: self._open, _REASONING: self._close}.get(self._state)
-        data = self._held + (name if name == mark else piece)
+        marks = {_UNDECIDED: (self._open,), _REASONING: (self._close,)}.get(self._state, ())
+        data = self._held + _searched(piece, name, marks, self._front)
         parts: Parts = []
         if self._state == _UNDECIDED:
-            begin = data.lstrip()
-            if begin.startswith(self._open):
-                self._state, data = _REASONING, begin[len(self._open) :]
-            elif not self._open.startswith(begin):
+            begin, opening = data.lstrip(), self._front + self._open
+            if begin.startswith(opening):
+                self._state, data = _REASONING, begin[len(opening) :]
+            elif not opening.startswith(begin):
                 self._state = _ANSWER
         if self._state == _REASONING:
             if not self._begun:
                 data = data.lstrip()
-            thought, close, rest = data.partition(self._close)
+            closing = self._front + self._close
+            thought, close, rest = data.partition(closing)
             if close:
                 self._state, data = _GAP, rest
             else:
-                size = len(data) - overlap(data, self._close)
+                size = len(data) - overlap(data, closing)
                 thought, data = data[:size], data[size:]
             if thought:
                 self._begun = True
@@ -115,7 +149,7 @@ class _TagSplitter:
         parts, self._state = self.flush(), _GAP
         return parts
 
-    def answer(self) -> None:
+    def settle(self) -> None:
         if self._state != _REASONING:
             self._state = _ANSWER
 
@@ -124,35 +158,46 @@ class _TagSplitter:
         return [(held, self.reasoning)] if held else []
 
 
-_START, _CHANNEL, _MESSAGE, _END = b"<|start|>", b"<|channel|>", b"<|message|>", b"<|end|>"
-_NAMES = {_START, _CHANNEL, _MESSAGE, _END, b"<|constrain|>"}
+_START, _CHANNEL, _MESSAGE, _END = (mark.encode() for mark in Channels().marks)
 # What a header may go on with, once it is said whose message it is.
-_HEADER = (_START, _CHANNEL, _MESSAGE, b"<|constrain|>", b"to=")
-# What ends a message, unless it is the last one.
-_MARKS = (_END, _START, _CHANNEL)
+_HEADER = (_START, _CHANNEL, _MESSAGE, b"<|constrain|>")
+# What ends a message, unless it is the last one: some models forget its end.
+_ENDS = (_END, _START, _CHANNEL)
+_WORD = rb"\s*([^\s<\xff]*)"
+# Whom a message is to, which may stand in front of all that, or as much as there is of it.
+_RECIPIENT = re.compile(rb"^t(o(=[^\s<\xff]*\s*)?)?")
 _LAST = (b"final", b"")
 
 
 class _ChannelSplitter:
     """Headers are never shown; messages of one kind are parted by an empty line."""
 
-    def __init__(self, rule: Channels, prompt: str) -> None:
+    def __init__(self, rule: Channels, reasoning: Reasoning) -> None:
         self._channels = {name.encode() for name in rule.reasoning}
+        self._front = _TOKEN if reasoning.exact else b""
+        self._header, self._ends = ([self._front + m for m in marks] for marks in (_HEADER, _ENDS))
+        self._role, self._name = (
+            re.compile(re.escape(self._front + mark) + _WORD) for mark in (_START, _CHANNEL)
+        )
         self._held = b""
         self._channel: bytes | None = None  # of the message whose text comes now
         self.over = False
+        self._begun = False  # there was a message, if only its header
         self._said: set[bool] = set()  # kinds of text that there were in earlier messages
         self._fresh = True  # nothing of this message has come out
-        _, _, begun = prompt.rpartition(_START.decode())
-        if begun != prompt:  # a message: what follows its role is for us to know
-            self.push(re.sub(r"^[^\s<]*", "", begun).encode("utf-8", "surrogateescape"))
-            self._said.clear()
+        _, _, begun = reasoning.prompt.rpartition(_START.decode())
+        if begun != reasoning.prompt:  # a message: what follows its role is for us to know
+            text = re.sub(r"^[^\s<]*", "", begun).encode("utf-8", "surrogateescape")
+            marks = b"|".join(map(re.escape, {*_HEADER, *_ENDS}))
+            self._held = re.sub(marks, lambda mark: self._front + mark[0], text)
+            list(self._parts())
+            self._begun, self._said = False, set()
             if self._channel is not None:
                 self._held = b""
 
     @property
     def undecided(self) -> bool:
-        return self._channel is None and not self._held and not self._said
+        return self._channel is None and not self._held and not self._begun
 
     @property
     def reasoning(self) -> bool:
@@ -163,43 +208,59 @@ class _ChannelSplitter:
         return self._channel is not None and not self.reasoning
 
     def push(self, piece: bytes, name: bytes = b"") -> Parts:
-        if self._channel in _LAST:
+        if self._channel in _LAST and (name or piece) in (_END, _START):
             # Spelled in several tokens it is text; histories end a message with this one.
-            self.over = self.over or (name or piece) in (_END, _START)
-            return [] if self.over else list(self._told(piece))
-        self._held += name if name in _NAMES else piece
+            self.over = True
+        if self.over:
+            return []
+        if self._channel in _LAST:
+            return list(self._told(piece))
+        marks = _HEADER if self._channel is None else _ENDS
+        self._held += _searched(piece, name, marks, self._front)
         return list(self._parts())
 
     def _parts(self) -> Iterator[tuple[bytes, bool]]:
-        while self._held:
+        while self._held and not self.over:
             if self._channel is None:
-                begin = self._held.lstrip()
-                if any(begin.startswith(mark) or mark.startswith(begin) for mark in _HEADER):
-                    header, mark, rest = begin.partition(_MESSAGE)
-                    if not mark:
-                        return
-                    found = re.search(rb"<\|channel\|>\s*([^\s<]*)", header)
-                    self._begin(found[1] if found else b"")
-                    self._held = rest
-                else:
-                    self._begin(b"")  # an answer that has no header
+                self._read_header()
+                if self._channel is None:
+                    return
             elif self._channel in _LAST:
                 yield from self._told(self._held)
                 self._held = b""
             else:
-                # A model that forgets to end a message begins the next one all the same.
-                places = [at for mark in _MARKS if (at := self._held.find(mark)) >= 0]
-                size = len(self._held) - max(overlap(self._held, mark) for mark in _MARKS)
+                places = [at for mark in self._ends if (at := self._held.find(mark)) >= 0]
+                size = len(self._held) - max(overlap(self._held, mark) for mark in self._ends)
                 at = min(places, default=size)
                 yield from self._told(self._held[:at])
                 self._held = self._held[at:]
                 if not places:
                     return
-                self._held = self._held.removeprefix(_END)
+                self._held = self._held.removeprefix(self._front + _END)
                 self._channel = None
 
+    def _read_header(self) -> None:
+        """Begin the message whose header is held, or an answer that has none."""
+        begin = self._held.lstrip()
+        if self._begun:  # whitespace between messages is nobody's
+            self._held = begin
+        after = _RECIPIENT.sub(b"", begin)
+        if any(after.startswith(mark) or mark.startswith(after) for mark in self._header):
+            header, mark, rest = begin.partition(self._front + _MESSAGE)
+            if not mark:
+                return
+            role, channel = self._role.match(header), self._name.search(header)
+            if role and role[1] not in (b"assistant", b""):
+                # It writes somebody else's message: its own are over.
+                self.over, self._held = True, b""
+                return
+            self._held = rest
+            self._begin(channel[1] if channel else b"")
+        else:
+            self._begin(b"")
+
     def _begin(self, channel: bytes) -> None:
-        self._channel, self._fresh = channel, True
+        self._channel, self._fresh, self._begun = channel, True, True
 
     def _told(self, text: bytes) -> Iterator[tuple[bytes, bool]]:
         if text:
@@ -214,12 +275,14 @@ class _ChannelSplitter:
         self._begin(b"final")
         return parts
 
-    def answer(self) -> None:
+    def settle(self) -> None:
         if self.undecided or self.answering:
             self._channel = b"final"
 
     def flush(self) -> Parts:
         held, self._held = self._held, b""
-        if self._channel is None and (self._said or held.lstrip().startswith(_HEADER)):
-            return []
+        if self._channel is None:
+            if any(mark in held for mark in self._header):
+                return []
+            self._begin(b"")
         return list(self._told(held))
