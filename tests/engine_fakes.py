@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from lokal.engine.engine import Engine
+from lokal.engine.plan import NoSlotError, Plan, Shape
 from lokal.engine.prefix import Copy, Remove
 from lokal.engine.request import Event, FinishEvent, Request, SamplingParams, TextEvent
-from lokal.engine.scheduler import NoSlotError, Plan, Scheduler, Shape
+from lokal.engine.scheduler import Scheduler
 
 EOG = 256
 _LETTERS = [*b"abc", EOG]

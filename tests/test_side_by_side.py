@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from lokal.completion import Completion
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
+from lokal.engine.plan import Plan
 from lokal.engine.request import Event, FinishReason, Request
-from lokal.engine.scheduler import Plan
 from lokal.engine.sequence import Sequence
 from lokal.errors import ContextError, UsageError
 from lokal.side_by_side import AHEAD, Answers, Take, answers, in_order

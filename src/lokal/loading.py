@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lokal.engine.llama import MAX_THREADS, check_threads
-from lokal.engine.scheduler import Shape
+from lokal.engine.plan import Shape
 from lokal.errors import UsageError
 from lokal.hardware import context as sizing
 from lokal.hardware.cpu import usable_cores

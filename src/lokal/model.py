@@ -53,6 +53,7 @@ class Model:
         interrupt: Interrupt | None = None,
     ) -> None:
         options, interrupt = options or LoadOptions(), interrupt or Interrupt()
+        options.check()
         self._interrupt = interrupt
         start = time.perf_counter()
         self.weights = weights

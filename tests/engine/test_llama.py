@@ -21,6 +21,7 @@ import lokal
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel, native_log
+from lokal.engine.plan import Plan, Shape
 from lokal.engine.reasoning import Reasoning, Tags
 from lokal.engine.request import (
     Event,
@@ -30,7 +31,7 @@ from lokal.engine.request import (
     SamplingParams,
     TextEvent,
 )
-from lokal.engine.scheduler import Plan, Scheduler, Shape
+from lokal.engine.scheduler import Scheduler
 from lokal.engine.sequence import Sequence
 from lokal.errors import ArchitectureError, DamagedFileError, LoadError, UsageError
 from lokal.gguf import check

@@ -19,7 +19,8 @@ from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel
 from lokal.engine.request import Request, SamplingParams
-from lokal.engine.scheduler import Scheduler, Shape
+from lokal.engine.plan import Shape
+from lokal.engine.scheduler import Scheduler
 
 interrupt = Interrupt()
 model = LlamaModel(Path(sys.argv[1]), interrupt)

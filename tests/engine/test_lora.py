@@ -23,8 +23,8 @@ import lokal
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaContext, LlamaModel, native_log
 from lokal.engine.lora import MAX_SCALE, Lora, check_loras, loras, parse_lora
+from lokal.engine.plan import Chunk, Plan, Shape
 from lokal.engine.request import Request, SamplingParams
-from lokal.engine.scheduler import Chunk, Plan, Shape
 from lokal.engine.sequence import Sequence
 from lokal.errors import DamagedFileError, LoadError, LokalError, ModelNameError, UsageError
 from lokal.gguf import check

@@ -26,10 +26,11 @@ from hypothesis import strategies as st
 
 from lokal.engine import slots
 from lokal.engine.engine import Engine
+from lokal.engine.plan import NoSlotError, Plan, Shape
 from lokal.engine.prefix import common
 from lokal.engine.reasoning import Reasoning, Tags
 from lokal.engine.request import Event, FinishEvent, FinishReason, Request, TextEvent
-from lokal.engine.scheduler import NoSlotError, Plan, Scheduler, Shape
+from lokal.engine.scheduler import Scheduler
 from lokal.errors import ContextError, UsageError
 
 N_CTX = 12

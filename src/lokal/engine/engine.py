@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from typing import Protocol
 
+from lokal.engine.plan import NoSlotError, Plan
 from lokal.engine.request import Event, FinishEvent, Request
-from lokal.engine.scheduler import NoSlotError, Plan, Scheduler
+from lokal.engine.scheduler import Scheduler
 
 Inbox = deque[Event]
 

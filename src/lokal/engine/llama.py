@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.native_log import NativeLog
+from lokal.engine.plan import Chunk, NoSlotError, Plan, Shape
 from lokal.engine.prefix import Copy, Remove
 from lokal.engine.samplers import Samplers
-from lokal.engine.scheduler import Chunk, NoSlotError, Plan, Shape
 from lokal.engine.vocabulary import Vocabulary
 from lokal.errors import ArchitectureError, LoadError, SpaceError, UsageError
 
