@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -165,6 +166,10 @@ def _tokens(session: Session, _argument: str) -> None:
 def _path(name: str) -> Path:
     if not name:
         raise UsageError("there is no file name", hint="give one after the command")
+    if "\0" in name:
+        raise UsageError(
+            f"{name!r:.50} is no file name", hint="give one without the zero byte in it"
+        )
     quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "\"'"
     return expand(name[1:-1] if quoted else name)
 
@@ -182,7 +187,8 @@ def _file_and_question(argument: str) -> tuple[str, str]:
     if argument[:1] in ("'", '"') and (end := argument.find(argument[0], 1)) > 0:
         return argument[1:end], argument[end + 1 :].strip()
     for name in _beginnings(argument):
-        if expand(name).is_file():
+        # A long question makes a name that pathlib's own is_file raises for.
+        if "\0" not in name and os.path.isfile(expand(name)):  # noqa: PTH113
             return name, argument[len(name) :].strip()
     name, _, question = argument.partition(" ")
     return name, question.strip()
