@@ -29,12 +29,14 @@ from lokal.engine.request import (
     Timings,
     Usage,
 )
-from lokal.errors import RefusedError, UsageError
+from lokal.errors import LoadError, RefusedError, UsageError
 from lokal.loading import LoadOptions
+from lokal.requests import check_budget
 from lokal.settings import Settings
 
 STOPPED = "Half an ans\x03"  # Ctrl-C comes at this place
 UNBEGUN = "\x03"
+FAILED = "\x18"  # the engine fails at this place
 REFUSED = "refuse this"  # a message that the template does not take
 
 
@@ -97,6 +99,7 @@ class FakeModel:
         return prompt.text.count("assistant:  ")
 
     def request(self, prompt: Prompt, params: SamplingParams, seed: int) -> Request:
+        check_budget(prompt, params)
         return Request(prompt.tokens, params, seed, prompt.text)
 
     def events(self, request: Request) -> Iterator[Event]:
@@ -104,13 +107,16 @@ class FakeModel:
         self.requests.append(request)
         said = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         text, stop, _ = said.partition("\x03")
+        text, fails, _ = text.partition(FAILED)
         thought, _, text = text.rpartition("</think>")
         reason = FinishReason.ABORTED if stop else FinishReason.STOP
+        error = LoadError("the weights make no numbers", hint="verify them") if fails else None
         if thought:
             yield TextEvent(request.id, thought, reasoning=True)
         for piece in re.findall(r"\S*\s*", text):
             yield TextEvent(request.id, piece)
-        yield FinishEvent(request.id, reason, Usage(len(request.tokens), 3, 1), Timings(1, 1))
+        usage, timings = Usage(len(request.tokens), 3, 1), Timings(1, 1)
+        yield FinishEvent(request.id, reason, usage, timings, error)
         if stop:
             raise KeyboardInterrupt
 

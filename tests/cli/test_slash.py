@@ -173,6 +173,15 @@ def test_regen_and_undo(session: FakeSession) -> None:
     assert "no message yet" in refusal(session, "/regen")
 
 
+def test_undo_takes_back_what_was_read_first(session: FakeSession, tmp_path: Path) -> None:
+    """It is what was done last, and might be too long to be sent."""
+    path = tmp_path / "notes"
+    path.write_text("A fox.")
+    take(session, f"/read {path}")
+    take(session, "/undo")
+    assert (session.contents, session.attached) == (["first", "One."], [])
+
+
 def test_save_and_load(session: FakeSession, tmp_path: Path, capsys: Capture) -> None:
     """Plain JSON, quoted names, a list from elsewhere that waits for its answer."""
     path = tmp_path / "my talk.json"

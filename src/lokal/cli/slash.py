@@ -124,6 +124,9 @@ def _regen(session: Session, _argument: str) -> None:
 
 
 def _undo(session: Session, _argument: str) -> None:
+    if session.attached:
+        note(f"took back: {_short(session.attached.pop())}")
+        return
     turn = session.dialogue.undo()
     if not turn:
         raise UsageError("there is nothing to undo", hint="write a message")
@@ -135,10 +138,10 @@ def _read(session: Session, argument: str) -> None:
     text = read_text(str(_path(name)), "/read")
     if not text:
         raise UsageError(f"{name} is empty", hint="choose another file")
-    session.attached.append(text)
     if question:
-        session.ask(question)
+        session.ask(question, text)
     else:
+        session.attached.append(text)
         note(f"{len(text)} characters of {name} go with the next message")
 
 
@@ -220,7 +223,7 @@ COMMANDS = {
     "/help": Command(_help, "", "this list"),
     "/clear": Command(_clear, "", "forget the conversation, keep the system text"),
     "/regen": Command(_regen, "", "another answer to the last message"),
-    "/undo": Command(_undo, "", "take back the last message and its answer"),
+    "/undo": Command(_undo, "", "take back what /read attached, else the last turn"),
     "/read": Command(_read, "FILE [QUESTION]", "send a file's text with a question"),
     "/system": Command(_system, "[TEXT|@FILE]", 'show or change the system text; "" removes it'),
     "/set": Command(set_option, "[OPTION [VALUE]]", "show or change sampling, seed, limits"),
