@@ -19,6 +19,7 @@ from lokal.cli.session import ChatOptions, Session
 from lokal.engine.chat import Message
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.prompt import Prompt, PromptOptions
+from lokal.engine.reasoning import Reasoning, Tags
 from lokal.engine.request import (
     Event,
     FinishEvent,
@@ -43,6 +44,7 @@ REFUSED = "refuse this"  # a message that the template does not take
 class FakeWeights(NamedTuple):
     name: str = "fake"
     template: str | None = "a template"
+    reasons: bool = False
 
 
 class FakeContext(NamedTuple):
@@ -53,6 +55,7 @@ class FakeFormat(NamedTuple):
     """Words are tokens; it is its own tokenizer."""
 
     options: PromptOptions
+    reasons: bool
 
     @property
     def tokenizer(self) -> FakeFormat:
@@ -62,12 +65,13 @@ class FakeFormat(NamedTuple):
         return [len(word) for word in ("<s> " + text).split()]
 
     def build(self, messages: Sequence[Message]) -> Prompt:
-        if self.options.think is not None:
+        if self.options.think is not None and not self.reasons:
             raise UsageError("this model has no switch for its reasoning", hint="leave it")
         if any(message["content"] == REFUSED for message in messages):
             raise RefusedError("the chat template refuses: no", hint="change it")
         text = "\n".join(f"{m['role']}: {m['content']}" for m in messages)
-        return Prompt(text, tuple(len(word) for word in text.split()))
+        reasoning = Reasoning(Tags("<think>", "</think>")) if self.reasons else None
+        return Prompt(text, tuple(len(word) for word in text.split()), reasoning=reasoning)
 
 
 class FakeModel:
@@ -77,6 +81,7 @@ class FakeModel:
 
     def __init__(self, weights: Any, answers: list[str], n_ctx: int) -> None:
         self.weights = weights
+        self.lacks = "" if isinstance(weights, FakeWeights) else "fox"
         self.context = FakeContext(n_ctx)
         self.closed = False
         self.requests: list[Request] = []
@@ -84,13 +89,15 @@ class FakeModel:
 
     def format(self, options: PromptOptions) -> FakeFormat:
         assert not self.closed
-        return FakeFormat(options)
+        return FakeFormat(options, getattr(self.weights, "reasons", False))
 
     def sampling(self, **changes: Any) -> SamplingParams:
         return replace(SamplingParams(), **changes)
 
     def logit_bias(self, pairs: tuple[tuple[str, float], ...]) -> tuple[tuple[int, float], ...]:
-        return tuple((int(token), bias) for token, bias in pairs)
+        if self.lacks in dict(pairs):
+            raise UsageError(f"{self.lacks!r} is 2 tokens here", hint="name a token")
+        return tuple((len(token), bias) for token, bias in pairs)
 
     def n_tokens(self, prompt: Prompt) -> int:
         return len(prompt.tokens)
@@ -154,12 +161,13 @@ class FakeSession(Session):
         surroundings = Settings(
             home / "config", home / "state", no_color=options.pop("no_color", False)
         )
+        weights = FakeWeights(reasons=options.pop("reasons", False))
         given = {"system": None, "sampling": {}, "seed": None, **options}
         super().__init__(
             ChatOptions(model="fake", load=LoadOptions(), **given),
             surroundings,
             self._fake,  # type: ignore[arg-type]
-            FakeWeights(),  # type: ignore[arg-type]
+            weights,  # type: ignore[arg-type]
             self.shown,
             Interrupt(),
         )

@@ -16,6 +16,7 @@ from lokal.cli.message import unfinished, unquoted
 from lokal.cli.output import Sink
 from lokal.cli.transcripts import read
 from lokal.cli.views import Drawn
+from lokal.engine.prompt import PromptOptions
 from lokal.errors import ContextError, LoadError, LokalError, RefusedError, UsageError
 from lokal.settings import Settings
 
@@ -194,6 +195,38 @@ def test_a_model_that_does_not_load_changes_nothing(tmp_path: Path, tiny: Path) 
     assert session.model.weights.name == str(tiny)
     assert [model.closed for model in session.models] == [True, True, False]
     assert session.contents[::2] == ["first", "second", "third"]
+
+
+def test_no_model_that_loads_is_the_end(tmp_path: Path, tiny: Path, capsys: Capture) -> None:
+    """Both failures are told, and there is nothing to go on with."""
+    session = FakeSession(tmp_path)
+    session.broken = {str(tiny), "fake"}
+    with pytest.raises(UsageError, match="fake is broken"):
+        session.switch(str(tiny))
+    assert session.lost
+    assert f"error: {tiny} is broken" in capsys.readouterr().err
+
+
+def test_another_model_is_asked_for_what_it_can_do(
+    tmp_path: Path, tiny: Path, capsys: Capture
+) -> None:
+    """What it cannot is taken back once, and said, instead of failing at each turn."""
+    session = FakeSession(
+        tmp_path,
+        sampling={"reasoning_budget": 3, "top_k": 7},
+        form=PromptOptions(think=True, template_kwargs={"a": 1}),
+        logit_bias=(("fox", 1.0),),
+        reasons=True,
+    )
+    session.ask("first")
+    session.switch(str(tiny))
+    shown = capsys.readouterr().err
+    for name in ("think", "reasoning_budget", "--logit-bias"):
+        assert f"note: {name} is taken back: " in shown
+    session.ask("second")
+    params = session.requests[-1].params
+    assert (params.reasoning_budget, params.top_k, params.logit_bias) == (None, 7, ())
+    assert session.form == PromptOptions(template_kwargs={"a": 1})
 
 
 @pytest.mark.parametrize(("resume", "kept"), [(True, True), (False, False)])

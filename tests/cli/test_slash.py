@@ -153,7 +153,10 @@ def test_set_shows_what_is_in_force(session: FakeSession, capsys: Capture) -> No
         ("stop ''", "none empty"),
         ("seed -1", "between"),
         ("seed default", "give a number"),
-        ("think on", "no switch"),
+        ("think on", "/model"),
+        ("think off", "/set reasoning_budget 0"),
+        ("reasoning_budget 3", "/model"),
+        ("reasoning_budget -1", "reasoning_budget"),
     ],
 )
 def test_set_refuses(session: FakeSession, typed: str, words: str) -> None:

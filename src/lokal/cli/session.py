@@ -12,7 +12,7 @@ from lokal.cli.aside import Aside
 from lokal.cli.fetch import fetched
 from lokal.cli.output import note, show_error
 from lokal.cli.reply import as_written, limit_note, reply, tell_cost
-from lokal.cli.terminal import someone_there
+from lokal.cli.terminal import on_ctrl_c, someone_there
 from lokal.cli.transcripts import Transcript, remember
 from lokal.cli.views import View
 from lokal.completion import Completion
@@ -24,6 +24,7 @@ from lokal.engine.request import MAX_SEED, Request, SamplingParams
 from lokal.errors import ContextError, LokalError, UsageError
 from lokal.loading import LoadOptions
 from lokal.model import Model
+from lokal.requests import check_budget
 from lokal.settings import Settings
 from lokal.weights import Weights, find
 
@@ -77,6 +78,9 @@ class Session:
         self.at_terminal = someone_there()
         self.sampling = dict(options.sampling)
         self.form = options.form
+        self.logit_bias = options.logit_bias
+        self.lost = False
+        """Whether there is no model any more, so that nothing can go on."""
         self.attached: list[str] = []
         """Texts of files that go with the next message."""
         self.dialogue = Dialogue(options.system)
@@ -137,7 +141,7 @@ class Session:
             self._answer()
 
     def switch(self, name: str) -> None:
-        """Go on with another model; whatever goes wrong, the old one stays.
+        """Go on with another model; whatever goes wrong, the old one stays, or all is `lost`.
 
         Raises:
             LokalError: there is no such model, or it cannot be fetched or loaded.
@@ -149,10 +153,51 @@ class Session:
         self.model.close()  # there may be no memory for two
         try:
             self.model = self._load(weights)
-        except BaseException:
-            with _on_ctrl_c(signal.SIG_IGN):
-                self.model = self._load(old)
+        except BaseException as error:
+            try:
+                with on_ctrl_c(signal.SIG_IGN):
+                    self.model = self._load(old)
+            except LokalError:
+                self.lost = True
+                if isinstance(error, LokalError):
+                    self.tell(error)
+                raise
             raise
+        self._adapt()
+
+    def check(self, form: PromptOptions, sampling: dict[str, Any]) -> None:
+        """See that the model can be asked for answers like that.
+
+        Raises:
+            UsageError: a value out of range, a token that it lacks, reasoning that it cannot switch
+                or has none of.
+        """
+        params = self._params(sampling)
+        if form.think is not None or params.reasoning_budget is not None:
+            question = [{"role": "user", "content": "?"}]
+            check_budget(self.model.format(form).build(question), params)
+
+    def _adapt(self) -> None:
+        """Take back what another model could do and this one cannot, and say so."""
+        try:
+            self._params({})
+        except UsageError as error:
+            self.logit_bias = ()
+            note(f"note: --logit-bias is taken back: {error.message}")
+        try:
+            self.check(self.form, {})
+        except UsageError as error:
+            self.form = self.form._replace(think=None)
+            note(f"note: think is taken back: {error.message}")
+        try:
+            self.check(self.form, self.sampling)
+        except UsageError as error:
+            self.sampling.pop("reasoning_budget", None)
+            note(f"note: reasoning_budget is taken back: {error.message}")
+
+    def _params(self, sampling: dict[str, Any]) -> SamplingParams:
+        bias = self.model.logit_bias(self.logit_bias)
+        return self.model.sampling(**sampling, logit_bias=bias)
 
     def resume(self, last: Transcript) -> None:
         """Go on where a conversation ended; a system text of this call's goes over its own."""
@@ -205,7 +250,7 @@ class Session:
         self._interrupt.requested = False
         options = self.options
         aside = Aside(shown=not options.quiet, color=not self.surroundings.no_color)
-        with _on_ctrl_c(lambda *_: self._interrupt.request()):
+        with on_ctrl_c(lambda *_: self._interrupt.request()):
             made = reply(self.model, request, self._view, aside)
             if made.is_one:
                 self._record(made.answer, request.params, n_dropped)
@@ -216,8 +261,7 @@ class Session:
 
     def _request(self) -> tuple[Request, int]:
         """The conversation as a request, and how many of its oldest turns had no room in it."""
-        bias = self.model.logit_bias(self.options.logit_bias)
-        params = self.model.sampling(**self.sampling, logit_bias=bias)
+        params = self._params(self.sampling)
         n_ctx = self.model.context.n_ctx
         limit = n_ctx - min(params.max_tokens or n_ctx // 4, n_ctx // 2)
         fit = self.dialogue.fit(self.tokens, limit)
@@ -264,13 +308,3 @@ class Session:
             self._remembers = False  # said once
             where = self.surroundings.state_dir
             self.options.say(f"note: cannot keep the conversation in {where}: {error.strerror}")
-
-
-@contextlib.contextmanager
-def _on_ctrl_c(handler: Any) -> Iterator[None]:
-    """Another handler for a while; none may raise in the middle of an engine that is to go on."""
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
