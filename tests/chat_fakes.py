@@ -150,12 +150,13 @@ class FakeView:
 
 
 class FakeSession(Session):
-    """Loads fakes; `broken` are names of weights that do not load."""
+    """Loads fakes; of `broken` weights none, and Ctrl-C is pressed twice while `stopped` load."""
 
     def __init__(
         self, home: Path, answers: Sequence[str] = ("Hello!",), n_ctx: int = 1000, **options: Any
     ) -> None:
-        self.said, self.broken, self.n_ctx = list(answers), set[str](), n_ctx
+        self.said, self.n_ctx = list(answers), n_ctx
+        self.broken, self.stopped = set[str](), set[str]()
         self.models: list[FakeModel] = []
         self.shown = FakeView()
         surroundings = Settings(
@@ -173,6 +174,10 @@ class FakeSession(Session):
         )
 
     def _fake(self, weights: Any) -> FakeModel:
+        self._interrupt.check()
+        if weights.name in self.stopped:
+            self._interrupt.request()
+            raise KeyboardInterrupt
         if weights.name in self.broken:
             raise UsageError(f"{weights.name} is broken", hint="use another")
         self.models.append(FakeModel(weights, self.said, self.n_ctx))

@@ -197,6 +197,22 @@ def test_a_model_that_does_not_load_changes_nothing(tmp_path: Path, tiny: Path) 
     assert session.contents[::2] == ["first", "second", "third"]
 
 
+def test_ctrl_c_while_another_model_loads(tmp_path: Path, tiny: Path, capsys: Capture) -> None:
+    """The old one stays, however often it is pressed, and that is said."""
+    session = FakeSession(tmp_path)
+    session.at_terminal = True
+    session.stopped = {str(tiny)}
+    with pytest.raises(KeyboardInterrupt):
+        session.switch(str(tiny))
+    assert "fake stays" in capsys.readouterr().err
+    session.ask("first")
+    assert session.model.weights.name == "fake"
+    session.stopped.clear()
+    session._interrupt.request()  # one too many, in the answer before
+    session.switch(str(tiny))
+    assert session.model.weights.name == str(tiny)
+
+
 def test_no_model_that_loads_is_the_end(tmp_path: Path, tiny: Path, capsys: Capture) -> None:
     """Both failures are told, and there is nothing to go on with."""
     session = FakeSession(tmp_path)

@@ -12,6 +12,7 @@ from lokal.cli.aside import Aside
 from lokal.cli.fetch import fetched
 from lokal.cli.output import note, show_error
 from lokal.cli.reply import as_written, limit_note, reply, tell_cost
+from lokal.cli.room import dropped
 from lokal.cli.terminal import on_ctrl_c, someone_there
 from lokal.cli.transcripts import Transcript, remember
 from lokal.cli.views import View
@@ -21,7 +22,7 @@ from lokal.engine.chat import Message
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.prompt import PromptOptions
 from lokal.engine.request import MAX_SEED, Request, SamplingParams
-from lokal.errors import ContextError, LokalError, UsageError
+from lokal.errors import LokalError, UsageError
 from lokal.loading import LoadOptions
 from lokal.model import Model
 from lokal.requests import check_budget
@@ -122,7 +123,7 @@ class Session:
             self.dialogue.undo()
             self.attached = attached
             if attached:
-                self.options.say("note: what was read goes with the next message; /undo unreads it")
+                self.options.say("note: the next message has what was read; /undo takes it back")
 
         with self._answered_or(take_back, "the message is not kept"):
             self._answer()
@@ -150,10 +151,12 @@ class Session:
         ctx, quiet = self.options.load.ctx, self.options.quiet
         weights = fetched(source, self.surroundings, ctx=ctx, quiet=quiet)
         old = self.model.weights
-        self.model.close()  # there may be no memory for two
+        self._interrupt.requested = False
         try:
+            self.model.close()  # there may be no memory for two
             self.model = self._load(weights)
         except BaseException as error:
+            self._interrupt.requested = False  # as a second Ctrl-C leaves it
             try:
                 with on_ctrl_c(signal.SIG_IGN):
                     self.model = self._load(old)
@@ -162,6 +165,8 @@ class Session:
                 if isinstance(error, LokalError):
                     self.tell(error)
                 raise
+            if isinstance(error, KeyboardInterrupt) and self.at_terminal:
+                self.options.say(f"note: stopped while it loaded; {old.name} stays")
             raise
         self._adapt()
 
@@ -262,24 +267,10 @@ class Session:
     def _request(self) -> tuple[Request, int]:
         """The conversation as a request, and how many of its oldest turns had no room in it."""
         params = self._params(self.sampling)
-        n_ctx = self.model.context.n_ctx
-        limit = n_ctx - min(params.max_tokens or n_ctx // 4, n_ctx // 2)
-        fit = self.dialogue.fit(self.tokens, limit)
-        if fit.n_tokens > limit:
-            raise ContextError(
-                f"the message makes a prompt of {fit.n_tokens} tokens, the context of {n_ctx}"
-                f" has room for {limit} and an answer",
-                hint="shorten it, or leave (Ctrl-D) and come back with a larger -c and --continue",
-            )
-        if fit.n_dropped and not self.options.shift:
-            n_tokens = self.tokens(self.dialogue.messages)
-            raise ContextError(
-                f"the conversation has {n_tokens} tokens, the context of {n_ctx} has room for"
-                f" {limit} and an answer",
-                hint="/clear starts over, a larger -c holds more, without --no-shift old turns go",
-            )
-        prompt = self.model.format(self.form).build(self.dialogue.without(fit.n_dropped))
-        return self.model.request(prompt, params, self.seed), fit.n_dropped
+        n_ctx, shift = self.model.context.n_ctx, self.options.shift
+        n_dropped = dropped(self.dialogue, self.tokens, n_ctx, params.max_tokens, shift=shift)
+        prompt = self.model.format(self.form).build(self.dialogue.without(n_dropped))
+        return self.model.request(prompt, params, self.seed), n_dropped
 
     def _record(self, answer: Completion, params: SamplingParams, n_dropped: int) -> None:
         """Keep the answer, and tell about it; only now go the turns that had no room."""
