@@ -12,14 +12,18 @@ Waits for what appears, never for time to pass.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
+import resource
 import signal
 import subprocess
 import termios
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from command import TIMEOUT, Llm
 from pexpect.fdpexpect import fdspawn
@@ -43,7 +47,10 @@ def plain(text: str) -> str:
 
 
 class Person:
-    """Types, and reads the screen: a window of 30 lines of 100 characters."""
+    """Types, and reads the screen: a window of 30 lines of 100 characters.
+
+    No file grows beyond `file_size` bytes, as on a full disk.
+    """
 
     def __init__(
         self,
@@ -52,8 +59,9 @@ class Person:
         env: Mapping[str, str] | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
+        file_size: int | None = None,
     ) -> None:
-        master, self._slave = pty.openpty()
+        self._master, self._slave = pty.openpty()
         self.resize(30, 100)
         self._before = termios.tcgetattr(self._slave)
         self._process = subprocess.Popen(
@@ -62,10 +70,11 @@ class Person:
             stdin=self._slave,
             stdout=self._slave if stdout is None else stdout,
             stderr=self._slave if stderr is None else stderr,
-            preexec_fn=_own_the_terminal,
+            preexec_fn=partial(_begin, file_size),
         )
         # Random weights write what is no text.
-        self._screen = fdspawn(master, timeout=TIMEOUT, encoding="utf-8", codec_errors="replace")
+        text = {"encoding": "utf-8", "codec_errors": "replace"}
+        self._screen = fdspawn(self._master, timeout=TIMEOUT, **text)
         self._screen.delaybeforesend = None
 
     def __enter__(self) -> Person:
@@ -78,7 +87,7 @@ class Person:
         os.close(self._slave)
 
     def press(self, keys: str) -> None:
-        self._screen.send(keys)
+        os.write(self._master, keys.encode("utf-8", "surrogateescape"))
 
     def until(self, wanted: str) -> str:
         """All that appears up to this, and it."""
@@ -116,6 +125,14 @@ class Person:
         self.send(text)
         return self.prompted().strip("\n")
 
+    def saved(self, path: Path) -> list[dict[str, Any]]:
+        """The messages of the conversation, as /save writes them."""
+        assert "saved" in self.say(f"/save {path}")
+        return json.loads(path.read_text())["messages"]
+
+    def contents(self, path: Path) -> list[str]:
+        return [message["content"] for message in self.saved(path)]
+
     def send_signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
@@ -129,7 +146,9 @@ class Person:
         return code
 
 
-def _own_the_terminal() -> None:
-    """So that keys become signals, and closing the window would."""
+def _begin(file_size: int | None) -> None:
+    """Own the terminal, so that keys become signals, and closing the window would."""
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    if file_size is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))

@@ -38,7 +38,7 @@ class Dialogue:
     @property
     def messages(self) -> list[Message]:
         """All of it in OpenAI's form, the system text first."""
-        return self._without(0)
+        return self.without(0)
 
     @property
     def waiting(self) -> bool:
@@ -89,8 +89,13 @@ class Dialogue:
             return Fit(0, n_tokens)
         goal = limit * 2 // 3
         fewer = range(1, last)
-        n = 1 + bisect_left(fewer, True, key=lambda n: size(self._without(n)) <= goal)
-        return Fit(n, size(self._without(n)))
+        n = 1 + bisect_left(fewer, True, key=lambda n: size(self.without(n)) <= goal)
+        return Fit(n, size(self.without(n)))
+
+    def without(self, n: int) -> list[Message]:
+        """The messages as they are when the `n` oldest turns are dropped."""
+        front: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
+        return front + [message for turn in self.turns[n:] for message in turn]
 
     def drop(self, n: int) -> None:
         """Forget the `n` oldest turns."""
@@ -118,10 +123,6 @@ class Dialogue:
         system = [m["content"] for m in messages if m["role"] in SYSTEM_ROLES]
         rest = [m for m in messages if m["role"] not in SYSTEM_ROLES]
         return cls("\n\n".join(system) or None, rest)
-
-    def _without(self, n: int) -> list[Message]:
-        front: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
-        return front + [message for turn in self.turns[n:] for message in turn]
 
 
 def _user(turn: Sequence[Message]) -> int | None:

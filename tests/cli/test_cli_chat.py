@@ -59,6 +59,61 @@ def test_a_turn_that_fails(llm: Llm) -> None:
     assert len(result.text.splitlines()) == 2
 
 
+def test_a_turn_that_is_no_text_is_left_out(llm: Llm) -> None:
+    """Whole, if it stands between quotes; those after it are answered."""
+    talk = b'Hello\n\xff\n"""one\n\xff\n/nonsense\n"""\nHello again\n'
+    result = llm.run("chat", "tiny", "-n", "5", "-q", stdin=talk)
+    assert result.stderr.count("error: a turn of standard input is not valid UTF-8") == 2
+    assert "nonsense" not in result.stderr
+    assert (result.code, len(result.text.splitlines())) == (2, 2)
+
+
+def test_a_turn_of_very_many_lines(llm: Llm) -> None:
+    """Is read as fast as one long line; then it is too long for the context."""
+    talk = b'"""\n' + b"word\n" * 200_000 + b'"""\n'
+    result = llm.run("chat", "tiny", "-n", "5", "-q", stdin=talk)
+    assert result.code == 9
+
+
+@pytest.mark.parametrize("lines", ["yes | tr -d '\\n'", 'echo \'"""\'; yes ' + "b" * 999])
+def test_a_turn_without_an_end(llm: Llm, lines: str) -> None:
+    """Is given up, and so is all that would come after it."""
+    result = llm.shell(f"({lines}) | head -c 100000000 | llm chat tiny")
+    assert (result.code, result.stdout) == (2, b"")
+    assert "more than 64 MiB" in result.stderr
+
+
+def test_what_a_model_cannot_do_is_refused_before_the_first_turn(llm: Llm) -> None:
+    """Not at each turn."""
+    for option in ("--think", "--reasoning-budget=3", "--logit-bias=a fox and more:1"):
+        result = llm.run("chat", "tiny", option, stdin=b"hello\nhello\n")
+        assert_error(result, 2, option.split("=")[0].replace("--logit-bias", "token"))
+
+
+def test_a_model_that_is_gone(llm: Llm, llama: Path) -> None:
+    """When another does not load and the old one neither, that is the end."""
+    mine = llm.home / "mine.gguf"
+    mine.write_bytes(llama.read_bytes())
+    matrices = ggufs.adapter_matrices(["blk.0.attn_q.weight"])
+    adapter = ggufs.write_adapter(llm.home / "adapter.gguf", matrices)
+    args = ("chat", mine, "--lora", adapter, "-n", "3")
+    with llm.start(*args, stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"hello\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        mine.unlink()
+        process.stdin.write(b"/model tiny\nhello\n")
+        result = finish(process)
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert "adapter.gguf" in errors[0]
+    assert str(mine) in errors[1]
+    assert result.code == 12
+    assert result.stdout == b""
+
+
 @pytest.mark.parametrize("shift", [True, False])
 def test_a_conversation_longer_than_the_context(llm: Llm, shift: bool) -> None:
     """Goes on, says what it dropped, and evaluates only what is new; or is refused."""

@@ -5,26 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import stat
-import time
 from pathlib import Path
-from typing import Any
 
 import ggufs
 import pytest
 from command import Llm
-from person import ALT_ENTER, CTRL_C, CTRL_D, UP, Person, pasted
+from person import CTRL_D, UP, Person, pasted
 
 ENDLESS = ("--ignore-eos", "--temp", "0")
-
-
-def saved(person: Person, path: Path) -> list[dict[str, Any]]:
-    """The messages of the conversation, as /save writes them."""
-    assert "saved" in person.say(f"/save {path}")
-    return json.loads(path.read_text())["messages"]
-
-
-def contents(person: Person, path: Path) -> list[str]:
-    return [message["content"] for message in saved(person, path)]
 
 
 def test_a_conversation(llm: Llm) -> None:
@@ -67,7 +55,7 @@ def test_every_command(llm: Llm, tmp_path: Path) -> None:
         person.say("What is red?")
         person.say(f"/read {notes} And what else?")
         person.say("//etc is what?")
-        asked = [m["content"] for m in saved(person, talk) if m["role"] == "user"]
+        asked = [m["content"] for m in person.saved(talk) if m["role"] == "user"]
         file = "A fox is red."
         assert asked[1:] == [
             f"What is red?\n\n{file}",
@@ -80,122 +68,6 @@ def test_every_command(llm: Llm, tmp_path: Path) -> None:
         assert "empty" in person.say("/clear")
         assert "nothing to save" in person.say(f"/save {talk}")
         person.press("/bye\r")
-        assert person.leave() == 0
-
-
-def test_messages_of_several_lines(llm: Llm, tmp_path: Path) -> None:
-    """Triple quotes, Alt-Enter and a paste; nothing is sent before Enter."""
-    with Person(llm, "chat", "tiny", "-n", "2") as person:
-        person.prompted()
-        person.say('"""one\rtwo\r\rthree"""')
-        person.say(f"four{ALT_ENTER}five")
-        person.press(pasted("six\nseven\n\teight 你好"))
-        person.until_drawn("你好")
-        person.say("!")
-        asked = contents(person, tmp_path / "talk.json")[::2]
-    assert asked == ["one\ntwo\n\nthree", "four\nfive", "six\nseven\n\teight 你好!"]
-
-
-def test_ctrl_c_stops_the_answer_and_keeps_it(llm: Llm, endless: Path, tmp_path: Path) -> None:
-    """Time after time; what was written is the answer."""
-    with Person(llm, "chat", endless, *ENDLESS) as person:
-        person.prompted()
-        shown = []
-        for _ in range(3):
-            person.send("hello")
-            person.until_match("[^\x1b]{40}")
-            person.press(CTRL_C)
-            person.prompted()
-        messages = saved(person, tmp_path / "talk.json")
-        assert [m["role"] for m in messages] == ["user", "assistant"] * 3
-        shown = [m["content"] for m in messages[1::2]]
-        assert all(len(text) > 20 for text in shown)
-        person.press(CTRL_D)
-        assert person.leave() == 0
-
-
-def test_ctrl_c_pressed_again_and_again(llm: Llm, endless: Path, tmp_path: Path) -> None:
-    """By an impatient person; it stops the answer and nothing else."""
-    with Person(llm, "chat", endless, *ENDLESS) as person:
-        person.prompted()
-        for _ in range(5):
-            person.send("hello")
-            person.until_match("[^\x1b]{40}")
-            for _ in range(4):
-                person.press(CTRL_C)
-            person.press("/set seed 54321\r")
-            person.until("seed 54321\r\n")
-            person.prompted()
-        roles = [message["role"] for message in saved(person, tmp_path / "talk.json")]
-        assert roles == ["user", "assistant"] * 5
-        person.press(CTRL_D)
-        assert person.leave() == 0
-
-
-def test_ctrl_c_in_a_long_prompt_takes_the_message_back(
-    llm: Llm, slow: Path, tmp_path: Path
-) -> None:
-    """Nothing was answered, so nothing was asked; the next message is answered."""
-    long = tmp_path / "long"
-    long.write_text("x " * 15000)
-    with Person(llm, "chat", slow, "-n", "3") as person:
-        person.prompted()
-        person.say("hello")
-        person.send(f"/read {long} What is it?")
-        time.sleep(0.3)  # it reads, and shows nothing that one could wait for
-        start = time.monotonic()
-        person.press(CTRL_C)
-        assert "the message is not kept" in person.prompted()
-        assert time.monotonic() - start < 5
-        person.say("hello again")
-        assert contents(person, tmp_path / "talk.json")[::2] == ["hello", "hello again"]
-
-
-def test_ctrl_c_at_the_prompt_clears_the_line(llm: Llm, tmp_path: Path) -> None:
-    """Where there is none it says how to leave."""
-    with Person(llm, "chat", "tiny", "-n", "2") as person:
-        person.prompted()
-        person.press('"""half a message\rand more')
-        person.until_drawn("and more")
-        person.press(CTRL_C)
-        assert "Ctrl-D" not in person.answered()
-        person.press(CTRL_C)
-        assert "Ctrl-D" in person.answered()
-        person.say("hello")
-        assert contents(person, tmp_path / "talk.json")[0] == "hello"
-
-
-def test_what_is_typed_ahead_waits_for_the_prompt(llm: Llm, endless: Path, tmp_path: Path) -> None:
-    """It is not shown in the middle of the answer, and not lost."""
-    with Person(llm, "chat", endless, *ENDLESS) as person:
-        person.prompted()
-        person.send("hello")
-        person.until_match("[^\x1b]{40}")
-        person.press(f"/set seed 54321\r/save {tmp_path / 'talk.json'}\r")
-        person.until_match("[^\x1b]{40}")
-        person.press(CTRL_C)
-        shown = person.prompted()
-        assert "54321" not in shown
-        person.until("seed 54321")
-        person.until("saved 2 messages")
-
-
-def test_a_window_that_is_resized(llm: Llm, endless: Path, tmp_path: Path) -> None:
-    """In the middle of a line and of an answer; the message is whole, the answer goes on."""
-    message = "a message that is longer than a narrow window is wide, 你好, and goes on for a while"
-    with Person(llm, "chat", endless, *ENDLESS) as person:
-        person.prompted()
-        person.press(message)
-        person.until_drawn("for a while")
-        person.resize(20, 40)
-        person.prompted()
-        person.send("!")
-        person.resize(30, 60)
-        person.until_match("[^\x1b]{40}")
-        person.press(CTRL_C)
-        person.prompted()
-        assert contents(person, tmp_path / "talk.json")[0] == f"{message}!"
-        person.press(CTRL_D)
         assert person.leave() == 0
 
 
@@ -246,6 +118,34 @@ def test_what_was_typed_comes_back_in_the_next_session(llm: Llm) -> None:
         person.prompted()
         person.press(UP)
         person.until_drawn("54321")
+
+
+def test_a_history_on_a_full_disk(llm: Llm) -> None:
+    """Is said once; what was typed is there until the end."""
+    with Person(llm, "chat", "tiny", "-n", "2", file_size=0) as person:
+        person.prompted()
+        assert "note: cannot add to the history: " in person.say("/set seed 54321")
+        for _ in range(2):
+            assert "note: cannot add" not in person.say("hello")
+        person.press(f"{UP}{UP}{UP}")
+        person.until_drawn("54321")
+        assert "seed 54321" in person.say("")
+        person.press(CTRL_D)
+        assert person.leave() == 0
+
+
+def test_bytes_that_are_not_utf8(llm: Llm, tmp_path: Path) -> None:
+    """Are asked, answered, saved and loaded like any others."""
+    talk = tmp_path / "talk.json"
+    with Person(llm, "chat", "tiny", "-n", "3") as person:
+        person.prompted()
+        assert "error" not in person.say("h\udce9i")
+        assert person.contents(talk)[0] == "h\udce9i"
+        assert "loaded 2 messages" in person.say(f"/load {talk}")
+        assert "error" not in person.say("and more")
+        assert person.contents(talk)[::2] == ["h\udce9i", "and more"]
+        person.press(CTRL_D)
+        assert person.leave() == 0
 
 
 def test_no_history_leaves_nothing(llm: Llm) -> None:
@@ -319,23 +219,6 @@ def test_markdown_is_drawn(llm: Llm) -> None:
         assert "1. " in person.say("/tokens")
 
 
-def test_completion(llm: Llm, tmp_path: Path) -> None:
-    """The Tab key knows commands, options and files."""
-    (tmp_path / "a-long-file-name.txt").write_text("hello")
-    with Person(llm, "chat", "tiny", "-n", "2") as person:
-        person.prompted()
-        person.say("hello")
-        person.press("/to")
-        person.until_drawn("how full")
-        assert "template" in person.say("\t")
-        person.press("/set max")
-        person.until_drawn("max_tokens")
-        assert "max_tokens 9" in person.say("\t 9")
-        person.press(f"/read {tmp_path}/a-l")
-        person.until_drawn("a-long-file-name.txt")
-        assert "a-long-file-name.txt" in person.say("\t")
-
-
 def test_errors_in_a_turn_leave_the_conversation_usable(llm: Llm, tmp_path: Path) -> None:
     """A message that is too long; a template that refuses."""
     path = ggufs.write(tmp_path / "raising.gguf", template=ggufs.RAISING_TEMPLATE)
@@ -351,4 +234,4 @@ def test_errors_in_a_turn_leave_the_conversation_usable(llm: Llm, tmp_path: Path
         assert "error: the chat template refuses" in person.say("three")
         person.say("/clear")
         person.say("hello")
-        assert len(contents(person, tmp_path / "new.json")) == 2
+        assert len(person.contents(tmp_path / "new.json")) == 2

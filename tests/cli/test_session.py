@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from chat_fakes import REFUSED, STOPPED, UNBEGUN, FakeSession
+from chat_fakes import FAILED, REFUSED, STOPPED, UNBEGUN, FakeSession
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +16,8 @@ from lokal.cli.message import unfinished, unquoted
 from lokal.cli.output import Sink
 from lokal.cli.transcripts import read
 from lokal.cli.views import Drawn
-from lokal.errors import ContextError, RefusedError, UsageError
+from lokal.engine.prompt import PromptOptions
+from lokal.errors import ContextError, LoadError, LokalError, RefusedError, UsageError
 from lokal.settings import Settings
 
 Capture = pytest.CaptureFixture[str]
@@ -86,6 +87,60 @@ def test_a_full_context_drops_old_turns_and_says_so(tmp_path: Path, capsys: Capt
     assert session.contents[-2] == "29 two three four"
 
 
+@pytest.mark.parametrize("said", [UNBEGUN, FAILED, None])
+def test_turns_go_only_for_an_answer(tmp_path: Path, capsys: Capture, said: str | None) -> None:
+    """They stay where one is stopped, fails or is refused; nobody is told otherwise."""
+    session = FakeSession(tmp_path, ["One."], n_ctx=80)
+    for n in range(6):
+        session.ask(f"{n} two three four")
+    before = session.dialogue.messages
+    session.said[:] = [said, "Two."] if said else ["Two."]
+    if not said:
+        session.sampling["reasoning_budget"] = 3
+    long = "b " * 40
+    with pytest.raises((KeyboardInterrupt, LokalError)):
+        session.ask(long)
+    assert session.dialogue.messages == before
+    assert "dropped" not in capsys.readouterr().err
+    session.sampling.clear()
+    session.ask(long)
+    assert len(session.contents) < len(before)
+    assert "dropped the oldest" in capsys.readouterr().err
+
+
+def test_what_is_lost_is_said_under_quiet_too(tmp_path: Path, capsys: Capture) -> None:
+    """All other notes are not."""
+    session = FakeSession(tmp_path, n_ctx=80, quiet=True)
+    for n in range(20):
+        session.ask(f"{n} two three four")
+    assert "is full; dropped the oldest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("said", [UNBEGUN, FAILED])
+def test_what_is_attached_waits_for_an_answer(tmp_path: Path, said: str) -> None:
+    """A message that gets none does not use it up; a file that came with it goes with it."""
+    session = FakeSession(tmp_path, [said, "One.", "Two."])
+    session.attached.append("a file")
+    with pytest.raises((KeyboardInterrupt, LoadError)):
+        session.ask("first", "another file")
+    assert session.attached == ["a file"]
+    session.ask("second")
+    session.ask("third")
+    assert session.contents[::2] == ["second\n\na file", "third"]
+
+
+def test_an_engine_that_fails(tmp_path: Path) -> None:
+    """Before a word there is no answer; what was written until then is one."""
+    session = FakeSession(tmp_path, ["One.", FAILED, "Half an" + FAILED], resume=True)
+    session.ask("first")
+    kept = tmp_path / "state" / "conversation.json"
+    for expected in (["first", "One."], ["first", "One.", "second", "Half an"]):
+        with pytest.raises(LoadError):
+            session.ask("second")
+        assert session.contents == expected
+        assert [m["content"] for m in json.loads(kept.read_text())["messages"]] == expected
+
+
 def test_no_shift_refuses_instead(tmp_path: Path) -> None:
     """With both numbers; after /undo there is room again."""
     session = FakeSession(tmp_path, ["a " * 30], n_ctx=80, shift=False)
@@ -140,6 +195,54 @@ def test_a_model_that_does_not_load_changes_nothing(tmp_path: Path, tiny: Path) 
     assert session.model.weights.name == str(tiny)
     assert [model.closed for model in session.models] == [True, True, False]
     assert session.contents[::2] == ["first", "second", "third"]
+
+
+def test_ctrl_c_while_another_model_loads(tmp_path: Path, tiny: Path, capsys: Capture) -> None:
+    """The old one stays, however often it is pressed, and that is said."""
+    session = FakeSession(tmp_path)
+    session.at_terminal = True
+    session.stopped = {str(tiny)}
+    with pytest.raises(KeyboardInterrupt):
+        session.switch(str(tiny))
+    assert "fake stays" in capsys.readouterr().err
+    session.ask("first")
+    assert session.model.weights.name == "fake"
+    session.stopped.clear()
+    session._interrupt.request()  # one too many, in the answer before
+    session.switch(str(tiny))
+    assert session.model.weights.name == str(tiny)
+
+
+def test_no_model_that_loads_is_the_end(tmp_path: Path, tiny: Path, capsys: Capture) -> None:
+    """Both failures are told, and there is nothing to go on with."""
+    session = FakeSession(tmp_path)
+    session.broken = {str(tiny), "fake"}
+    with pytest.raises(UsageError, match="fake is broken"):
+        session.switch(str(tiny))
+    assert session.lost
+    assert f"error: {tiny} is broken" in capsys.readouterr().err
+
+
+def test_another_model_is_asked_for_what_it_can_do(
+    tmp_path: Path, tiny: Path, capsys: Capture
+) -> None:
+    """What it cannot is taken back once, and said, instead of failing at each turn."""
+    session = FakeSession(
+        tmp_path,
+        sampling={"reasoning_budget": 3, "top_k": 7},
+        form=PromptOptions(think=True, template_kwargs={"a": 1}),
+        logit_bias=(("fox", 1.0),),
+        reasons=True,
+    )
+    session.ask("first")
+    session.switch(str(tiny))
+    shown = capsys.readouterr().err
+    for name in ("think", "reasoning_budget", "--logit-bias"):
+        assert f"note: {name} is taken back: " in shown
+    session.ask("second")
+    params = session.requests[-1].params
+    assert (params.reasoning_budget, params.top_k, params.logit_bias) == (None, 7, ())
+    assert session.form == PromptOptions(template_kwargs={"a": 1})
 
 
 @pytest.mark.parametrize(("resume", "kept"), [(True, True), (False, False)])

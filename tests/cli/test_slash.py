@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -151,7 +153,10 @@ def test_set_shows_what_is_in_force(session: FakeSession, capsys: Capture) -> No
         ("stop ''", "none empty"),
         ("seed -1", "between"),
         ("seed default", "give a number"),
-        ("think on", "no switch"),
+        ("think on", "/model"),
+        ("think off", "/set reasoning_budget 0"),
+        ("reasoning_budget 3", "/model"),
+        ("reasoning_budget -1", "reasoning_budget"),
     ],
 )
 def test_set_refuses(session: FakeSession, typed: str, words: str) -> None:
@@ -169,6 +174,15 @@ def test_regen_and_undo(session: FakeSession) -> None:
     assert session.contents == []
     assert "nothing to undo" in refusal(session, "/undo")
     assert "no message yet" in refusal(session, "/regen")
+
+
+def test_undo_takes_back_what_was_read_first(session: FakeSession, tmp_path: Path) -> None:
+    """It is what was done last, and might be too long to be sent."""
+    path = tmp_path / "notes"
+    path.write_text("A fox.")
+    take(session, f"/read {path}")
+    take(session, "/undo")
+    assert (session.contents, session.attached) == (["first", "One."], [])
 
 
 def test_save_and_load(session: FakeSession, tmp_path: Path, capsys: Capture) -> None:
@@ -203,6 +217,53 @@ def test_save_replaces_nothing_but_conversations(session: FakeSession, tmp_path:
     assert [p.name for p in tmp_path.iterdir()] == ["weights.gguf"]
 
 
+def test_what_can_be_no_file_name_is_refused(session: FakeSession, tmp_path: Path) -> None:
+    """Too long, with a zero byte, a link to itself, the root: whatever the command."""
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for command in ("/read ", "/save ", "/load ", "/system @"):
+        for name in ("x" * 300, str(loop), "/"):
+            assert f"{name}: " in refusal(session, command + name)
+        for name in ("a\0b", "~a\0b"):
+            assert f"{name!r} is no file name" in refusal(session, command + name)
+    assert loop.is_symlink()
+
+
+def test_a_name_as_long_as_can_be(session: FakeSession, tmp_path: Path) -> None:
+    """Is written like any other."""
+    path = tmp_path / ("x" * 255)
+    take(session, f"/save {path}")
+    take(session, f"/load {path}")
+    assert session.contents == ["first", "One."]
+
+
+def test_save_keeps_who_may_read(session: FakeSession, tmp_path: Path) -> None:
+    """Of a file that is there; a new one is as the umask has it."""
+    path, new = tmp_path / "talk.json", tmp_path / "new.json"
+    before = os.umask(0o022)
+    try:
+        take(session, f"/save {new}")
+        for mode in (0o600, 0o666):
+            path.write_text('[{"role": "user", "content": "well?"}]')
+            path.chmod(mode)
+            take(session, f"/save {path}")
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(new.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("text", ["h\udce9i", "\ud800 \\", "né 你好 \\udce9 😀\x7f"])
+def test_saved_and_loaded_it_is_the_same(session: FakeSession, tmp_path: Path, text: str) -> None:
+    """Bytes that are not UTF-8, and half characters of a file, included."""
+    session.ask(text)
+    for _ in range(2):
+        take(session, f"/save {tmp_path}/talk.json")
+        take(session, f"/load {tmp_path}/talk.json")
+        assert session.contents == ["first", "One.", text, "Two."]
+    assert "你" not in text or "你好" in (tmp_path / "talk.json").read_text()
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"messages": 3}', "\xff", "[" * 100000])
 def test_load_refuses(session: FakeSession, tmp_path: Path, text: str) -> None:
     """And names the file."""
@@ -225,6 +286,9 @@ def test_read(session: FakeSession, tmp_path: Path) -> None:
     assert session.contents[-2] == "And now?\n\nA fox.\n\nA fox."
     take(session, "And then?")
     assert session.contents[-2] == "And then?"
+    long = " and so on" * 100
+    take(session, f"/read {path} What{long}?")
+    assert session.contents[-2] == f"What{long}?\n\nA fox."
     path.write_text("")
     assert "is empty" in refusal(session, f"/read {path}")
     assert "cannot read" in refusal(session, "/read nowhere at all")

@@ -10,7 +10,7 @@ from functools import partial
 from lokal import settings
 from lokal.cli.fetch import fetched
 from lokal.cli.output import Sink, note, open_sink
-from lokal.cli.repl import at_terminal, from_pipe
+from lokal.cli.repl import from_pipe, with_person
 from lokal.cli.session import ChatOptions, Session
 from lokal.cli.transcripts import Transcript, last_path, read
 from lokal.cli.views import Drawn, Plain, View
@@ -40,11 +40,12 @@ def execute(options: ChatOptions) -> int:
         view = _view(options, surroundings, sink)
         session = Session(options, surroundings, load, weights, view, interrupt)
         with contextlib.closing(session):
+            session.check(session.form, session.sampling)
             if last:
                 session.resume(last)
             gc.freeze()  # what a start left behind stays, so that no collection scans it
             gc.enable()
-            return at_terminal(session) if session.at_terminal else from_pipe(session)
+            return with_person(session) if session.at_terminal else from_pipe(session)
 
 
 def _last(surroundings: Settings) -> Transcript:

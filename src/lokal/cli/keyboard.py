@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -23,12 +23,17 @@ LONGEST = 10_000  # characters of what is remembered; a book that was pasted onc
 
 
 class Keyboard:
-    """Reads messages of any number of lines; `history` is a file, None for none."""
+    """Reads messages of any number of lines; `history` is a file, None for none.
 
-    def __init__(self, history: Path | None) -> None:
+    `say` is told, once, if nothing can be added to that file.
+    """
+
+    def __init__(self, history: Path | None, say: Callable[[str], object]) -> None:
         self.was_idle = False
         """Whether the last message was left with nothing typed."""
-        kept: History = _Typed(str(history)) if history else InMemoryHistory()
+        self._typed = _Typed(str(history)) if history else None
+        self._say = say
+        kept: History = self._typed or InMemoryHistory()
         # Where answers go to a file, the prompt still has its place.
         output = create_output(sys.stderr if sys.stderr and sys.stderr.isatty() else sys.stdout)
         if isinstance(output, Vt100_Output):
@@ -54,10 +59,14 @@ class Keyboard:
         """
         self.was_idle = False
         try:
-            return self._session.prompt(PROMPT)
+            text = self._session.prompt(PROMPT)
         except KeyboardInterrupt:
             self.was_idle = not self._session.default_buffer.text
             raise
+        if self._typed and (error := self._typed.failure):
+            self._typed.failure = None
+            self._say(f"note: cannot add to the history: {error.strerror}")
+        return text
 
     def _in_command(self) -> bool:
         text = self._session.default_buffer.text
@@ -65,9 +74,21 @@ class Keyboard:
 
 
 class _Typed(FileHistory):
+    """What was typed, in a file as long as that can be, and in memory."""
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(filename)
+        self.failure: OSError | None = None
+        """Why it is in memory only, until somebody has been told."""
+        self._stores = True
+
     def store_string(self, string: str) -> None:
-        if len(string) <= LONGEST:
+        if not self._stores or len(string) > LONGEST:
+            return
+        try:
             super().store_string(string)
+        except OSError as error:  # a full disk; the line editor would wait for a key each time
+            self._stores, self.failure = False, error
 
 
 def _bindings() -> KeyBindings:

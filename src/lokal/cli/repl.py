@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lokal.cli import slash
-from lokal.cli.message import unfinished
+from lokal.cli.message import QUOTES, unfinished
 from lokal.cli.output import note
 from lokal.cli.prompt_input import MAX_BYTES, utf8
 from lokal.cli.session import Session
 from lokal.cli.terminal import held
 from lokal.cli.transcripts import PRIVATE
-from lokal.errors import LokalError
+from lokal.errors import LokalError, UsageError
 
 if TYPE_CHECKING:
     from lokal.cli.keyboard import Keyboard
 
 
-def at_terminal(session: Session) -> int:
+def with_person(session: Session) -> int:
     """Converse with a person until they leave (Ctrl-D, /bye); returns the exit code."""
     from lokal.cli.keyboard import Keyboard
 
     session.options.say(_banner(session))
-    keyboard = Keyboard(_history(session))
+    keyboard = Keyboard(_history(session), session.options.say)
     with held(), contextlib.suppress(EOFError):
         while True:
             # Some press Ctrl-C more than once; then it comes while the first one is told.
@@ -43,7 +43,14 @@ def _turn(session: Session, keyboard: Keyboard) -> None:
         if keyboard.was_idle:
             note("Ctrl-D or /bye leaves")
     except LokalError as error:
-        session.tell(error)
+        _told(session, error)
+
+
+def _told(session: Session, error: LokalError) -> None:
+    """A failure that leaves nothing to go on with is for others to tell."""
+    if session.lost:
+        raise error
+    session.tell(error)
 
 
 def from_pipe(session: Session) -> int:
@@ -52,33 +59,41 @@ def from_pipe(session: Session) -> int:
     A turn that fails is told and left out; the exit code is the first such failure's.
 
     Raises:
+        UsageError: a turn that is too large; whatever comes after it is not read.
         KeyboardInterrupt: Ctrl-C; what was written stays.
     """
     code = 0
     try:
-        for text in _turns():
+        for turn in _turns():
             try:
-                slash.take(session, text)
+                text = utf8(turn, "a turn of standard input")
+                slash.take(session, text.removesuffix("\n").removesuffix("\r"))
             except LokalError as error:
-                session.tell(error)
+                _told(session, error)
                 code = code or error.exit_code
     except EOFError:  # /bye
         pass
     return code
 
 
-def _turns() -> Iterator[str]:
+def _turns() -> Iterator[bytes]:
     """Lines of standard input; what stands between triple quotes is one turn."""
     if sys.stdin is None:
         return
-    text = ""
-    while line := sys.stdin.buffer.readline(MAX_BYTES):
-        text += utf8(line, "standard input")
-        if not unfinished(text):
-            yield text.removesuffix("\n").removesuffix("\r")
-            text = ""
-    if text:
-        yield text
+    read, quotes = sys.stdin.buffer.readline, QUOTES.encode()
+    while line := read(MAX_BYTES + 1):
+        turn = bytearray(line)
+        if unfinished(line.decode("utf-8-sig", "replace")):
+            while len(turn) <= MAX_BYTES and (line := read(MAX_BYTES + 1)):
+                turn += line
+                if line.rstrip().endswith(quotes):
+                    break
+        if len(turn) > MAX_BYTES:
+            raise UsageError(
+                f"a turn of standard input has more than {MAX_BYTES // 2**20} MiB",
+                hint="no context holds that much",
+            )
+        yield bytes(turn)
 
 
 def _banner(session: Session) -> str:

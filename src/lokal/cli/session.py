@@ -11,25 +11,21 @@ from typing import Any, NamedTuple
 from lokal.cli.aside import Aside
 from lokal.cli.fetch import fetched
 from lokal.cli.output import note, show_error
-from lokal.cli.terminal import someone_there
+from lokal.cli.reply import as_written, limit_note, reply, tell_cost
+from lokal.cli.room import dropped
+from lokal.cli.terminal import on_ctrl_c, someone_there
 from lokal.cli.transcripts import Transcript, remember
 from lokal.cli.views import View
-from lokal.completion import Completion, completion
+from lokal.completion import Completion
 from lokal.dialogue import Dialogue
 from lokal.engine.chat import Message
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.prompt import PromptOptions
-from lokal.engine.request import (
-    MAX_SEED,
-    Event,
-    FinishEvent,
-    FinishReason,
-    Request,
-    SamplingParams,
-)
-from lokal.errors import ContextError, LokalError, UsageError
+from lokal.engine.request import MAX_SEED, Request, SamplingParams
+from lokal.errors import LokalError, UsageError
 from lokal.loading import LoadOptions
 from lokal.model import Model
+from lokal.requests import check_budget
 from lokal.settings import Settings
 from lokal.weights import Weights, find
 
@@ -83,6 +79,9 @@ class Session:
         self.at_terminal = someone_there()
         self.sampling = dict(options.sampling)
         self.form = options.form
+        self.logit_bias = options.logit_bias
+        self.lost = False
+        """Whether there is no model any more, so that nothing can go on."""
         self.attached: list[str] = []
         """Texts of files that go with the next message."""
         self.dialogue = Dialogue(options.system)
@@ -107,23 +106,27 @@ class Session:
         """Free the memory."""
         self.model.close()
 
-    def ask(self, text: str) -> None:
-        """Add a message with what is attached, and write the answer; without one it is not kept.
+    def ask(self, text: str, *files: str) -> None:
+        """Add a message with files' texts and what is attached, and write the answer.
+
+        Without an answer neither the message is kept nor are these files; what was attached before
+        goes with the next message.
 
         Raises:
             LokalError: it cannot be answered.
             KeyboardInterrupt: Ctrl-C; what was written until then is the answer.
         """
-        self.dialogue.ask("\n\n".join([text, *self.attached]))
-        self.attached.clear()
-        try:
+        attached, self.attached = self.attached, []
+        self.dialogue.ask("\n\n".join([text, *attached, *files]))
+
+        def take_back() -> None:
+            self.dialogue.undo()
+            self.attached = attached
+            if attached:
+                self.options.say("note: the next message has what was read; /undo takes it back")
+
+        with self._answered_or(take_back, "the message is not kept"):
             self._answer()
-        except BaseException as error:
-            if self.dialogue.waiting:
-                self.dialogue.undo()
-                if isinstance(error, KeyboardInterrupt) and self.at_terminal:
-                    self.options.say("note: stopped before an answer; the message is not kept")
-            raise
 
     def regen(self) -> None:
         """Write another answer to the last message; if there comes none, the old one stays.
@@ -135,17 +138,11 @@ class Session:
         old = self.dialogue.unanswer()
         if old is None:
             raise UsageError("there is no message yet", hint="write one")
-        try:
+        with self._answered_or(lambda: self.dialogue.restore(old), "the one before stays"):
             self._answer()
-        except BaseException as error:
-            if self.dialogue.waiting:
-                self.dialogue.restore(old)
-                if isinstance(error, KeyboardInterrupt) and self.at_terminal:
-                    self.options.say("note: stopped before an answer; the one before stays")
-            raise
 
     def switch(self, name: str) -> None:
-        """Go on with another model; whatever goes wrong, the old one stays.
+        """Go on with another model; whatever goes wrong, the old one stays, or all is `lost`.
 
         Raises:
             LokalError: there is no such model, or it cannot be fetched or loaded.
@@ -154,13 +151,58 @@ class Session:
         ctx, quiet = self.options.load.ctx, self.options.quiet
         weights = fetched(source, self.surroundings, ctx=ctx, quiet=quiet)
         old = self.model.weights
-        self.model.close()  # there may be no memory for two
+        self._interrupt.requested = False
         try:
+            self.model.close()  # there may be no memory for two
             self.model = self._load(weights)
-        except BaseException:
-            with _on_ctrl_c(signal.SIG_IGN):
-                self.model = self._load(old)
+        except BaseException as error:
+            self._interrupt.requested = False  # as a second Ctrl-C leaves it
+            try:
+                with on_ctrl_c(signal.SIG_IGN):
+                    self.model = self._load(old)
+            except LokalError:
+                self.lost = True
+                if isinstance(error, LokalError):
+                    self.tell(error)
+                raise
+            if isinstance(error, KeyboardInterrupt) and self.at_terminal:
+                self.options.say(f"note: stopped while it loaded; {old.name} stays")
             raise
+        self._adapt()
+
+    def check(self, form: PromptOptions, sampling: dict[str, Any]) -> None:
+        """See that the model can be asked for answers like that.
+
+        Raises:
+            UsageError: a value out of range, a token that it lacks, reasoning that it cannot switch
+                or has none of.
+        """
+        params = self._params(sampling)
+        if form.think is not None or params.reasoning_budget is not None:
+            question = [{"role": "user", "content": "?"}]
+            check_budget(self.model.format(form).build(question), params)
+
+    def _adapt(self) -> None:
+        """Take back what another model could do and this one cannot, and say so."""
+        try:
+            self._params({})
+        except UsageError as error:
+            self.logit_bias = ()
+            note(f"note: --logit-bias is taken back: {error.message}")
+        try:
+            self.check(self.form, {})
+        except UsageError as error:
+            self.form = self.form._replace(think=None)
+            note(f"note: think is taken back: {error.message}")
+        try:
+            self.check(self.form, self.sampling)
+        except UsageError as error:
+            self.sampling.pop("reasoning_budget", None)
+            note(f"note: reasoning_budget is taken back: {error.message}")
+
+    def _params(self, sampling: dict[str, Any]) -> SamplingParams:
+        bias = self.model.logit_bias(self.logit_bias)
+        return self.model.sampling(**sampling, logit_bias=bias)
 
     def resume(self, last: Transcript) -> None:
         """Go on where a conversation ended; a system text of this call's goes over its own."""
@@ -195,94 +237,58 @@ class Session:
                 note(line)
         show_error(error, as_json=False)
 
+    @contextlib.contextmanager
+    def _answered_or(self, take_back: Callable[[], object], told: str) -> Iterator[None]:
+        """A failure that leaves the last message without an answer takes it back."""
+        try:
+            yield
+        except BaseException as error:
+            if self.dialogue.waiting:
+                take_back()
+                if isinstance(error, KeyboardInterrupt) and self.at_terminal:
+                    self.options.say(f"note: stopped before an answer; {told}")
+            raise
+
     def _answer(self) -> None:
-        request = self._request()
+        request, n_dropped = self._request()
         self.seed += 1
         self._interrupt.requested = False
-        with _on_ctrl_c(lambda *_: self._interrupt.request()):
-            answer, interrupted = self._stream(request)
-            if answer.text or not interrupted:
-                self.dialogue.answer(self._as_written(answer.text), answer.reasoning)
-                self._remember()
-                self._report(request.params, answer)
-        if interrupted or self._interrupt.requested:
+        options = self.options
+        aside = Aside(shown=not options.quiet, color=not self.surroundings.no_color)
+        with on_ctrl_c(lambda *_: self._interrupt.request()):
+            made = reply(self.model, request, self._view, aside)
+            if made.is_one:
+                self._record(made.answer, request.params, n_dropped)
+        if made.interrupted or self._interrupt.requested:
             raise KeyboardInterrupt
-        if answer.error:
-            raise answer.error
+        if made.answer.error:
+            raise made.answer.error
 
-    def _request(self) -> Request:
-        """The conversation as a request, once it fits."""
-        bias = self.model.logit_bias(self.options.logit_bias)
-        params = self.model.sampling(**self.sampling, logit_bias=bias)
-        n_ctx = self.model.context.n_ctx
-        limit = n_ctx - min(params.max_tokens or n_ctx // 4, n_ctx // 2)
-        fit = self.dialogue.fit(self.tokens, limit)
-        if fit.n_tokens > limit:
-            raise ContextError(
-                f"the message makes a prompt of {fit.n_tokens} tokens, the context of {n_ctx}"
-                f" has room for {limit} and an answer",
-                hint="shorten it, or leave (Ctrl-D) and come back with a larger -c and --continue",
-            )
-        if fit.n_dropped and not self.options.shift:
-            n_tokens = self.tokens(self.dialogue.messages)
-            raise ContextError(
-                f"the conversation has {n_tokens} tokens, the context of {n_ctx} has room for"
-                f" {limit} and an answer",
-                hint="/clear starts over, a larger -c holds more, without --no-shift old turns go",
-            )
-        if fit.n_dropped:
-            self.dialogue.drop(fit.n_dropped)
-            turns = "the oldest turn" if fit.n_dropped == 1 else f"the oldest {fit.n_dropped} turns"
-            self.options.say(f"note: the context of {n_ctx} tokens is full; dropped {turns}")
-        prompt = self.model.format(self.form).build(self.dialogue.messages)
-        return self.model.request(prompt, params, self.seed)
+    def _request(self) -> tuple[Request, int]:
+        """The conversation as a request, and how many of its oldest turns had no room in it."""
+        params = self._params(self.sampling)
+        n_ctx, shift = self.model.context.n_ctx, self.options.shift
+        n_dropped = dropped(self.dialogue, self.tokens, n_ctx, params.max_tokens, shift=shift)
+        prompt = self.model.format(self.form).build(self.dialogue.without(n_dropped))
+        return self.model.request(prompt, params, self.seed), n_dropped
 
-    def _stream(self, request: Request) -> tuple[Completion, bool]:
-        """Write the answer as it comes; also whether Ctrl-C ended it."""
-        events: list[Event] = []
-        drop_space = request.drop_space and request.reasoning is None
-        if drop_space:
-            request = request._replace(drop_space=False)  # `_as_written` decides about it
-        aside = Aside(shown=not self.options.quiet, color=not self.surroundings.no_color)
-        interrupted = False
-        try:
-            with contextlib.closing(self.model.events(request)) as stream:  # type: ignore[type-var]
-                for event in stream:
-                    events.append(event)
-                    if isinstance(event, FinishEvent):
-                        continue
-                    if event.reasoning:
-                        aside.write(event.text)
-                    elif event.text:
-                        aside.end()
-                        drop = drop_space and not self._view.begun
-                        self._view.write(event.text.removeprefix(" ") if drop else event.text)
-        except KeyboardInterrupt:  # after the final event, however often the key was pressed
-            interrupted = True
-        finally:
-            aside.end()
-            if self._view.begun:
-                self._view.end()
-        answer = completion(request, events)
-        if not (answer.text or interrupted):
-            self._view.end()  # an answer without a word has its line too
-        return answer, interrupted
-
-    def _as_written(self, text: str) -> str:
-        """The answer with the space that it begins with, if the next prompt is to have it.
-
-        Templates and vocabularies put one in front again, or do not. Where the prompt is not what
-        the model wrote, the whole answer is computed again.
-        """
-        bare, format_ = text.removeprefix(" "), self.model.format(self.form)
-
-        def n_cached(text: str) -> int:
-            answer = {"role": "assistant", "content": text}
-            return self.model.n_cached(format_.build([*self.dialogue.messages, answer]))
-
-        with contextlib.suppress(LokalError):
-            return bare if bare == text else max((bare, text), key=n_cached)
-        return bare
+    def _record(self, answer: Completion, params: SamplingParams, n_dropped: int) -> None:
+        """Keep the answer, and tell about it; only now go the turns that had no room."""
+        options, n_ctx = self.options, self.model.context.n_ctx
+        self.dialogue.drop(n_dropped)
+        format_ = self.model.format(self.form)
+        text = as_written(answer.text, self.model, format_, self.dialogue.messages)
+        self.dialogue.answer(text, answer.reasoning)
+        self._remember()
+        if n_dropped:  # even if nobody wants to read anything: it is gone
+            turns = "the oldest turn" if n_dropped == 1 else f"the oldest {n_dropped} turns"
+            note(f"note: the context of {n_ctx} tokens is full; dropped {turns}")
+        if limit := limit_note(answer, params.max_tokens, n_ctx):
+            options.say(limit)
+        if options.verbose:
+            tell_cost(answer)
+        if self.at_terminal:
+            options.say("")
 
     def _remember(self) -> None:
         if not self._remembers:
@@ -293,33 +299,3 @@ class Session:
             self._remembers = False  # said once
             where = self.surroundings.state_dir
             self.options.say(f"note: cannot keep the conversation in {where}: {error.strerror}")
-
-    def _report(self, params: SamplingParams, answer: Completion) -> None:
-        usage, timings = answer.usage, answer.timings
-        if answer.finish_reason is FinishReason.LENGTH:
-            if usage.completion_tokens == params.max_tokens:
-                why = f"the limit of {params.max_tokens} tokens; /set max_tokens raises it"
-            else:
-                why = f"the end of the context ({self.model.context.n_ctx} tokens); -c raises it"
-            self.options.say(f"note: the answer stopped at {why}")
-        if self.options.verbose:
-            n_new = usage.prompt_tokens - usage.cached_tokens
-            after_first = max(0, usage.completion_tokens - 1)
-            note(
-                f"prompt {n_new} tokens, {usage.cached_tokens} cached"
-                f" · first token after {timings.prompt:.2f} s"
-                f" · generated {usage.completion_tokens} tokens"
-                f" ({after_first / max(timings.generate, 1e-9):.1f}/s)"
-            )
-        if self.at_terminal:
-            self.options.say("")
-
-
-@contextlib.contextmanager
-def _on_ctrl_c(handler: Any) -> Iterator[None]:
-    """Another handler for a while; none may raise in the middle of an engine that is to go on."""
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

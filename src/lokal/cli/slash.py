@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -123,6 +124,9 @@ def _regen(session: Session, _argument: str) -> None:
 
 
 def _undo(session: Session, _argument: str) -> None:
+    if session.attached:
+        note(f"took back: {_short(session.attached.pop())}")
+        return
     turn = session.dialogue.undo()
     if not turn:
         raise UsageError("there is nothing to undo", hint="write a message")
@@ -134,10 +138,10 @@ def _read(session: Session, argument: str) -> None:
     text = read_text(str(_path(name)), "/read")
     if not text:
         raise UsageError(f"{name} is empty", hint="choose another file")
-    session.attached.append(text)
     if question:
-        session.ask(question)
+        session.ask(question, text)
     else:
+        session.attached.append(text)
         note(f"{len(text)} characters of {name} go with the next message")
 
 
@@ -165,6 +169,10 @@ def _tokens(session: Session, _argument: str) -> None:
 def _path(name: str) -> Path:
     if not name:
         raise UsageError("there is no file name", hint="give one after the command")
+    if "\0" in name:
+        raise UsageError(
+            f"{name!r:.50} is no file name", hint="give one without the zero byte in it"
+        )
     quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "\"'"
     return expand(name[1:-1] if quoted else name)
 
@@ -182,7 +190,8 @@ def _file_and_question(argument: str) -> tuple[str, str]:
     if argument[:1] in ("'", '"') and (end := argument.find(argument[0], 1)) > 0:
         return argument[1:end], argument[end + 1 :].strip()
     for name in _beginnings(argument):
-        if expand(name).is_file():
+        # A long question makes a name that pathlib's own is_file raises for.
+        if "\0" not in name and os.path.isfile(expand(name)):  # noqa: PTH113
             return name, argument[len(name) :].strip()
     name, _, question = argument.partition(" ")
     return name, question.strip()
@@ -214,7 +223,7 @@ COMMANDS = {
     "/help": Command(_help, "", "this list"),
     "/clear": Command(_clear, "", "forget the conversation, keep the system text"),
     "/regen": Command(_regen, "", "another answer to the last message"),
-    "/undo": Command(_undo, "", "take back the last message and its answer"),
+    "/undo": Command(_undo, "", "take back what /read attached, else the last turn"),
     "/read": Command(_read, "FILE [QUESTION]", "send a file's text with a question"),
     "/system": Command(_system, "[TEXT|@FILE]", 'show or change the system text; "" removes it'),
     "/set": Command(set_option, "[OPTION [VALUE]]", "show or change sampling, seed, limits"),

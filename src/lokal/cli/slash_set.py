@@ -43,6 +43,9 @@ KINDS: dict[str, tuple[Callable[[str], Any], str]] = {
     "think": (_switch, "on or off"),
     "seed": (int, "a whole number"),
 }
+# What the command line would hint at is done by other words here.
+NO_SWITCH = "/set reasoning_budget 0 closes it at once"
+NO_USE = "leave it, or go on with another model: /model"
 SHORT = {"temp": "temperature"}  # as on the command line
 
 
@@ -86,16 +89,17 @@ def _put(session: Session, name: str, value: Any) -> None:
             raise UsageError("the seed has no default", hint="give a number")
         check_seed(value)
         session.seed = value
-    elif name == "think":
-        form = session.form._replace(think=value)
-        session.model.format(form).build([{"role": "user", "content": "?"}])
-        session.form = form
-    else:
-        sampling = {key: old for key, old in session.sampling.items() if key != name}
-        if value is not None:
-            sampling[name] = value
-        session.model.sampling(**sampling)
-        session.sampling = sampling
+        return
+    form = session.form._replace(think=value) if name == "think" else session.form
+    sampling = {key: old for key, old in session.sampling.items() if key != name}
+    if name != "think" and value is not None:
+        sampling[name] = value
+    session.model.sampling(**sampling)
+    try:
+        session.check(form, sampling)
+    except UsageError as error:
+        raise UsageError(error.message, hint=NO_SWITCH if value is False else NO_USE) from None
+    session.form, session.sampling = form, sampling
 
 
 def _in_force(session: Session) -> dict[str, Any]:

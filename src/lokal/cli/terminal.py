@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 # Pastes come as keys and text looks plain, as every program expects that knows of neither.
 USUAL = b"\x1b[?2004l\x1b[0m"
@@ -65,3 +66,13 @@ def held() -> Iterator[None]:
         restore()
         for number, handler in zip(signals, handlers, strict=True):
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def on_ctrl_c(handler: Any) -> Iterator[None]:
+    """Another handler for a while; none may raise in the middle of an engine that is to go on."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,16 +60,9 @@ def save(path: Path, dialogue: Dialogue, model: str) -> None:
         UsageError: the file is something else, or cannot be written.
         SpaceError: the disk is full.
     """
-    path = path.resolve()
-    if path.exists() and not path.is_dir():
-        try:
-            read(path)
-        except UsageError:
-            raise UsageError(
-                f"{path} is there and no conversation", hint="choose another name"
-            ) from None
     try:
-        _write(path, dialogue.to_json(model), 0o666)
+        path = Path(os.path.realpath(path))  # pathlib's own raises RuntimeError
+        _write(path, dialogue.to_json(model), _replaced_mode(path))
     except OSError as error:
         kind = SpaceError if error.errno == errno.ENOSPC else UsageError
         raise kind(
@@ -86,15 +80,40 @@ def remember(state_dir: Path, dialogue: Dialogue, model: str) -> None:
     _write(last_path(state_dir), dialogue.to_json(model), PRIVATE)
 
 
-def _write(path: Path, value: Any, mode: int) -> None:
-    """All of it or nothing: a crash leaves the file that was there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def _replaced_mode(path: Path) -> int | None:
+    """The permissions of the conversation that is there; None if nothing is.
+
+    Raises:
+        UsageError: something else is there.
+        OSError: no file could be there.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISDIR(mode):  # which the system refuses
+        try:
+            read(path)
+        except UsageError:
+            raise UsageError(
+                f"{path} is there and no conversation", hint="choose another name"
+            ) from None
+    return stat.S_IMODE(mode)
+
+
+def _write(path: Path, value: Any, mode: int | None) -> None:
+    """All of it or nothing: a crash leaves the file that was there; None is the umask's mode."""
+    temporary = path.parent / f".lokal.{os.getpid()}"  # any longer, and a long name is too long
     temporary.unlink(missing_ok=True)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        made = 0o666 if mode is None else PRIVATE
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, made)
+        # What is no character, such as bytes that are not UTF-8, is written as JSON's \udce9.
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             json.dump(value, file, ensure_ascii=False, indent=1)
             file.write("\n")
+        if mode is not None:
+            temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
