@@ -32,7 +32,13 @@ def execute(options: ChatOptions) -> int:
     surroundings = settings.load(offline=options.offline)
     last = _last(surroundings) if options.resume else None
     source = find(options.model, surroundings)
-    weights = fetched(source, surroundings, ctx=options.load.ctx, quiet=options.quiet)
+    weights = fetched(
+        source,
+        surroundings,
+        ctx=options.load.ctx,
+        quiet=options.quiet,
+        template=options.template,
+    )
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
     interrupt = Interrupt()
     load = partial(_load, options, interrupt)
@@ -58,13 +64,9 @@ def _last(surroundings: Settings) -> Transcript:
 
 
 def _load(options: ChatOptions, interrupt: Interrupt, weights: Weights) -> Model:
-    if options.template is not None:
-        weights = weights._replace(own_template=options.template)
     model = Model(weights, options.load._replace(keep=True), interrupt)
     if model.context.note:
         options.say(f"note: {model.context.note}")
-    if weights.template is None:
-        options.say(f"note: {weights.name} has no chat template, it completes the text as it is")
     return model
 
 

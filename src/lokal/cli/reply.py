@@ -37,7 +37,7 @@ def reply(model: Model, request: Request, view: View, aside: Aside) -> Reply:
         request = request._replace(drop_space=False)  # `as_written` decides about it
     interrupted = False
     try:
-        with contextlib.closing(model.events(request)) as stream:  # type: ignore[type-var]
+        with contextlib.closing(model.events(request)) as stream:
             for event in stream:
                 events.append(event)
                 if isinstance(event, FinishEvent):

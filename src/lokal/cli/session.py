@@ -148,8 +148,13 @@ class Session:
             LokalError: there is no such model, or it cannot be fetched or loaded.
         """
         source = find(name, self.surroundings)
-        ctx, quiet = self.options.load.ctx, self.options.quiet
-        weights = fetched(source, self.surroundings, ctx=ctx, quiet=quiet)
+        weights = fetched(
+            source,
+            self.surroundings,
+            ctx=self.options.load.ctx,
+            quiet=self.options.quiet,
+            template=self.options.template,
+        )
         old = self.model.weights
         self._interrupt.requested = False
         try:
