@@ -82,7 +82,7 @@ class _Renderer(NamedTuple):
 
     def render(self, messages: Sequence[Message], **more: Any) -> str:
         """Messages as they are."""
-        from lokal.engine import template_meter, template_sandbox
+        from lokal.engine import template_functions, template_meter, template_sandbox
 
         variables = {
             "tools": None,
@@ -94,7 +94,7 @@ class _Renderer(NamedTuple):
         }
         try:
             return template_sandbox.render(self.template, variables, self.meter)
-        except template_sandbox.RaisedError as error:
+        except template_functions.RaisedError as error:
             raise RefusedError(
                 f"the chat template refuses: {error!s:.{WORDS}}",
                 hint="change the messages, or use --raw",

@@ -9,22 +9,27 @@ turn of a loop, each call, and each operation whose operands may be large.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import BuiltinMethodType, FunctionType, MethodType
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from jinja2 import Environment, Template, nodes, pass_context
-from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
-from jinja2.filters import sync_do_map
 from jinja2.parser import Parser
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
-from jinja2.utils import Cycler, Joiner, Namespace
+from jinja2.utils import Cycler, Joiner
 
 from lokal.engine import template_costs as costs
 from lokal.engine import template_prices as prices
+from lokal.engine.template_functions import (
+    PublicNamespace,
+    add_up,
+    not_allowed,
+    raise_exception,
+    strftime_now,
+    tojson,
+)
 from lokal.engine.template_meter import (
     Meter,
     MeteredContext,
@@ -38,10 +43,6 @@ LONGEST = 100_000
 """Characters of a template; the longest known has 17,000."""
 PARTS = 8_000
 """Nodes of its syntax tree, meters included; the largest known has 1,500."""
-
-
-class RaisedError(Exception):
-    """What a template's call of `raise_exception` becomes."""
 
 
 class SourceError(Exception):
@@ -203,72 +204,6 @@ def _paid_each(items: Iterator[Any], meter: Meter, price: float) -> Iterator[Any
         yield item
 
 
-def _not_allowed(name: str) -> Callable[..., NoReturn]:
-    """What stands for a function of Jinja's that no template needs."""
-
-    def refuse(*_args: Any, **_kwargs: Any) -> NoReturn:
-        raise NotAllowedError(repr(name))
-
-    refuse.__name__ = name
-    return refuse
-
-
-def _raise_exception(message: Any) -> NoReturn:
-    raise RaisedError(message)
-
-
-def _tojson(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: Any = None,
-    separators: Any = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
-
-
-def _strftime_now(format: str) -> str:  # noqa: A002 - as in transformers
-    from datetime import datetime
-
-    return datetime.now().strftime(format)
-
-
-@pass_context
-def _sum(context: Context, value: Any, attribute: Any = None, start: Any = 0) -> Any:
-    """Jinja's own `sum`, with each step paid for."""
-    if attribute is not None:
-        value = sync_do_map(context, value, attribute=attribute)
-    items = list(value)
-    meter_of(context).spend(costs.adding(items, start))
-    return sum(items, start)
-
-
-class _PublicNamespace(Namespace):
-    """A namespace without names that could pass for Python's own."""
-
-    def __init__(*args: Any, **kwargs: Any) -> None:  # a variable may be called `self`
-        self, *rest = args
-        variables = dict(*rest, **kwargs)
-        for name in variables:
-            _check_public(name)
-        Namespace.__init__(self, variables)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        _check_public(name)
-        super().__setitem__(name, value)
-
-
-def _check_public(name: Any) -> None:
-    if isinstance(name, str) and name.startswith("_"):
-        raise SecurityError(f"{name!r} is no name for a variable")
-
-
 class _Generation(Extension):
     """`{% generation %}` marks the assistant's tokens for training; here it only groups."""
 
@@ -280,12 +215,12 @@ class _Generation(Extension):
         return nodes.Scope(body, lineno=line)
 
 
-_GATHERING = frozenset({dict, dict.fromkeys, _PublicNamespace})
+_GATHERING = frozenset({dict, dict.fromkeys, PublicNamespace})
 _PRICES: dict[Any, prices.Cost] = {
     **dict.fromkeys(_GATHERING, costs.reading),
     safe_range: costs.reading,
-    _raise_exception: costs.reading,
-    _strftime_now: lambda *args, **kwargs: costs.formatting(*args, *kwargs.values()),
+    raise_exception: costs.reading,
+    strftime_now: lambda *args, **kwargs: costs.formatting(*args, *kwargs.values()),
     Joiner: costs.reading,
     Cycler: lambda *items: costs.passing(items),
 }
@@ -293,11 +228,11 @@ _GLOBALS: dict[str, Any] = {
     "cycler": Cycler,
     "dict": dict,
     "joiner": Joiner,
-    "lipsum": _not_allowed("lipsum"),
-    "namespace": _PublicNamespace,
+    "lipsum": not_allowed("lipsum"),
+    "namespace": PublicNamespace,
     "range": safe_range,
-    "raise_exception": _raise_exception,
-    "strftime_now": _strftime_now,
+    "raise_exception": raise_exception,
+    "strftime_now": strftime_now,
 }
 
 
@@ -310,7 +245,7 @@ def _environment() -> Environment:
         optimized=False,
     )
     environment.globals = _GLOBALS
-    filters: dict[str, Any] = {**environment.filters, "tojson": _tojson, "sum": _sum}
+    filters: dict[str, Any] = {**environment.filters, "tojson": tojson, "sum": add_up}
     environment.filters = METERS | _priced(filters, prices.FILTERS)
     environment.tests = _priced(environment.tests, prices.TESTS)
     return environment
@@ -321,7 +256,7 @@ def _priced(functions: Mapping[str, Any], table: Mapping[str, prices.Cost]) -> d
     priced: dict[str, Any] = {}
     for name, function in functions.items():
         if name not in table:
-            priced[name] = _not_allowed(name)
+            priced[name] = not_allowed(name)
         elif table[name] is costs.looking:
             priced[name] = function
         else:
