@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ TURNS: list[Message] = [
 
 def chat(template: str, *messages: Message, **kwargs: Any) -> str:
     tokens = {"bos_token": "<s>", "eos_token": "</s>"}
-    return render_keeping_system(template, messages, **tokens, **kwargs)
+    return render_keeping_system(template, messages, **tokens, **kwargs).text
 
 
 @pytest.mark.parametrize(
@@ -114,6 +113,8 @@ def test_a_refusal_is_the_template_s_own_words() -> None:
         ("{{ tools is none }}{{ add_generation_prompt }}", "TrueTrue"),
         ("{{ nothing }}|", "|"),
         ("<{{ '<b>' }}>", "<<b>>"),  # no HTML escaping
+        ("{{ strftime_now(format='%%') }}", "%"),
+        ("{{ 0.5 * 1000000000 }}", "500000000.0"),
     ],
 )
 def test_the_environment_is_the_one_templates_are_written_for(template: str, expected: str) -> None:
@@ -278,12 +279,3 @@ def test_system_texts_move_as_little_as_they_must(template: str, expected: str) 
     """They stay, or come to the front, or come into the first user turn."""
     kind: Message = {"role": "system", "content": "Be kind."}
     assert chat(template, ASK, SYSTEM, kind, {"role": "user", "content": "Bye"}) == expected
-
-
-def test_a_template_that_takes_too_long_is_not_asked_again() -> None:
-    """Other forms of the conversation would take as long."""
-    spell = "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}"
-    start = time.monotonic()
-    with pytest.raises(LoadError, match=r"takes too long|makes too much"):
-        chat(spell + "{{ m(90) }}", SYSTEM, ASK)
-    assert time.monotonic() - start < 2

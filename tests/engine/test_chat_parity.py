@@ -255,6 +255,44 @@ def test_templates_render_as_in_transformers(template: str, shape: str) -> None:
     assert messages == untouched
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("2.5 | round", "3.14159 | round(2)", "7 | round(-1)", "1.21 | round(1, 'ceil')"),
+        *("1.29 | round(1, 'floor')", "1 | round(0, 'up')", "'a' | round", "1.5 | round | int"),
+        *("[1, 2, 3] | sum", "[[1], [2]] | sum(start=[])", "['a'] | sum", "nothing | sum"),
+        *("messages | sum(attribute='n', start=2)", "messages | map(attribute='n') | sum"),
+        *("range(7) | slice(3) | list", "range(7) | slice(3, 'x') | list", "[] | slice(0) | list"),
+        *("range(7) | batch(3) | list", "range(7) | map('string') | batch(4, '-') | list"),
+        *("'a b, c-d é' | wordcount", "7 | wordcount", "messages[0].copy()", "[1, 2].copy()"),
+        *("dict.fromkeys(['a', 1])", "dict([('a', 1), [2, 3]])", "dict({'a': 1}, b=2)"),
+        *("dict(['ab'])", "dict([1])", "dict(nothing)", "namespace([['a', 1]]).a", "{none: 1}"),
+        *("'batch' is filter", "'lipsum' is filter", "'odd' is test", "'x' is filter"),
+        *("5()", "[1]()", "nothing()", "'a' in messages[0].keys()", "messages[0].items() | list"),
+        *("range(5) | map('string') | map('upper') | reverse | join", "-5", "+5", "-'a'"),
+        *("range(9) | select('odd') | map('string') | list | first", "cycler()", "[joiner()()]"),
+        *("('<' | e) + '<'", "'<b>' | safe | upper", "'%s' % ('<' | e)", "1 in range(9) | list"),
+        "namespace(j=joiner(' | '), c=cycler(1, 2)) | string | length > 0",
+    ],
+)
+def test_expressions_mean_what_they_mean_in_transformers(expression: str) -> None:
+    """Those that the families do not use as well."""
+    messages = [user(n=1), assistant(n=2)]
+    template = "{{ " + expression + " }}"
+    assert ours(template, messages, {}) == theirs(template, messages, {})
+
+
+def test_joiners_and_cyclers_go_on() -> None:
+    """Each remembers where it is."""
+    template = (
+        "{% set j = joiner('|') %}{% set c = cycler('a', 'b', 'c') %}{% for m in messages %}"
+        "{{ j() }}{{ c.current }}{{ c.next() }}{% endfor %}{{ c.reset() }}{{ c.next() }}"
+    )
+    messages = [user(), assistant(), user(), assistant()]
+    assert ours(template, messages, {}) == theirs(template, messages, {})
+    assert ours(template, messages, {}) == "text: aa|bb|cc|aaNonea"
+
+
 def test_every_family_renders_an_ordinary_conversation() -> None:
     """So that parity is not one of failures."""
     for template in TEMPLATES.values():

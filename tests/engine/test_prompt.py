@@ -187,3 +187,11 @@ def test_cutting_a_huge_prompt_takes_few_attempts(spm: Vocabulary) -> None:
     prompt = PromptFormat(spm, ggufs.TEMPLATE).fit(user("hello world " * 80_000), 1000)
     assert 900 < len(prompt.tokens) <= 1000
     assert prompt.text.endswith("hello world [/INST]")
+
+
+def test_a_prompt_knows_whether_it_shows_the_tools() -> None:
+    """Where the template leaves them out, and where there are none."""
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+    for template, shown in (("{{ messages[0].content }}", False), ("{{ tools }}", True)):
+        assert PromptFormat(Letters(), template, (tool,)).build(user("a")).tools_shown == shown
+        assert PromptFormat(Letters(), template).build(user("a")).tools_shown

@@ -8,7 +8,7 @@ beside none.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 Message = Mapping[str, Any]
@@ -123,17 +123,25 @@ def marked(messages: Sequence[Message], mark: str, calls: bool) -> tuple[list[Me
         marks.append(f"{mark}{len(marks)}z")
         return text + marks[-1]
 
-    def named(call: Any) -> Any:
-        function = call.get("function", {})
-        if not isinstance(function.get("name"), str):
-            return call
-        return {**call, "function": {**function, "name": on(function["name"])}}
-
     def one(message: Message) -> Message:
         if is_system(message) and message["content"]:
             return {**message, "content": on(message["content"])}
         if calls and message.get("tool_calls"):
-            return {**message, "tool_calls": [named(call) for call in message["tool_calls"]]}
+            calling = [_with_named_function(call, on) for call in message["tool_calls"]]
+            return {**message, "tool_calls": calling}
         return message
 
     return [one(message) for message in messages], marks
+
+
+def marked_tools(tools: Sequence[Mapping[str, Any]], mark: str) -> tuple[list[Any], list[str]]:
+    """The tools with a mark on the name of each, and the marks that there are then."""
+    changed = [_with_named_function(tool, lambda name: name + mark) for tool in tools]
+    return changed, [mark] * (changed != [*tools])
+
+
+def _with_named_function(call: Any, name: Callable[[str], str]) -> Any:
+    function = call.get("function")
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        return call
+    return {**call, "function": {**function, "name": name(function["name"])}}

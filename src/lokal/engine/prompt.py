@@ -37,6 +37,8 @@ class Prompt(NamedTuple):
     """Whether the answer will begin with a space that the vocabulary put there."""
     reasoning: Reasoning | None = None
     """How reasoning is told from the answer, if the model may reason."""
+    tools_shown: bool = True
+    """False where tools were given and the chat template leaves them out."""
 
 
 class PromptOptions(NamedTuple):
@@ -111,7 +113,7 @@ class PromptFormat(NamedTuple):
         if self.template is None:
             text = "\n\n".join(str(message["content"]) for message in messages)
             return Prompt(text, tuple(self.tokenizer.tokenize(text)))
-        text = render_keeping_system(
+        text, tools_shown = render_keeping_system(
             self.template,
             messages,
             bos_token=self.tokenizer.bos_text,
@@ -121,7 +123,13 @@ class PromptFormat(NamedTuple):
         )
         tokens = tuple(self.tokenizer.tokenize(text))
         reasoning = self.reasoning and self.reasoning._replace(prompt=text)
-        return Prompt(text, tokens, drop_space=self.tokenizer.adds_space, reasoning=reasoning)
+        return Prompt(
+            text,
+            tokens,
+            drop_space=self.tokenizer.adds_space,
+            reasoning=reasoning,
+            tools_shown=tools_shown,
+        )
 
     def fit(self, messages: Sequence[Message], n_tokens: int) -> Prompt:
         """Like `build`, cutting the longest message from its front until `n_tokens` hold it all.
