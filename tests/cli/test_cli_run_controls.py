@@ -77,6 +77,9 @@ def test_tools_of_a_conversation_reach_the_template(llm: Llm, tmp_path: Path) ->
     tools = [{"type": "function", "function": {"name": "look", "parameters": {}}}]
     talk = written(llm, "talk.json", {"messages": TALK, "tools": tools})
     assert dry(llm, path, "--messages", talk)["prompt"] == "<look>three"
+    deaf = llm.run("run", "tiny", "--messages", talk, "-n", "3")
+    assert deaf.code == 0
+    assert "shows no tools" in deaf.stderr
 
 
 # -- templates

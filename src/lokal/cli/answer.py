@@ -133,6 +133,8 @@ def _prompt(options: RunOptions, format_: PromptFormat, n_ctx: int) -> Prompt:
         prompt = format_.fit(messages, n_ctx - room)
     else:
         prompt = format_.build(messages)
+    if not prompt.tools_shown:
+        options.say("note: this chat template shows no tools; the model does not know of them")
     if prompt.n_dropped:
         options.say(f"note: cut {prompt.n_dropped} characters off the front of the prompt")
     return prompt
