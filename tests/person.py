@@ -112,18 +112,23 @@ class Person:
 
     def answered(self) -> str:
         """All that appears between the end of typing and the next prompt."""
-        self.until(READS_NO_MORE)
+        self._sent()
         return self.prompted().strip("\n")
 
     def send(self, text: str) -> None:
         """Type it and press Enter; what appears from then on is the answer."""
         self.press(f"{text}\r")
-        self.until(READS_NO_MORE)
+        self._sent()
 
     def say(self, text: str) -> str:
         """Type it and press Enter; what appears until the next prompt."""
         self.send(text)
         return self.prompted().strip("\n")
+
+    def _sent(self) -> None:
+        """The prompt has taken what was typed; pastes go on being told from keys."""
+        self.until(READS_NO_MORE)
+        self.until(READS)
 
     def saved(self, path: Path) -> list[dict[str, Any]]:
         """The messages of the conversation, as /save writes them."""

@@ -234,7 +234,17 @@ class Model:
         Raises:
             KeyboardInterrupt: after the final event, if Ctrl-C ended it.
         """
-        events = self._engine.stream(request)
+        return self._listening(self._engine.stream(request))
+
+    def side_by_side(self, requests: Iterable[Request]) -> list[Generator[Event]]:
+        """Run requests side by side; the events of each, as from `events`.
+
+        All of them move while any of them is read. Read them all to their ends, or close the model.
+        """
+        opened = [(request, self._engine.open(request)) for request in requests]
+        return [self._listening(self._engine.follow(*each)) for each in opened]
+
+    def _listening(self, events: Generator[Event]) -> Generator[Event]:
         # No Ctrl-C cuts the making of an event in two: it waits for the next batch.
         try:
             while True:

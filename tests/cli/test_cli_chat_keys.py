@@ -112,6 +112,25 @@ def test_what_is_typed_ahead_waits_for_the_prompt(llm: Llm, endless: Path, tmp_p
         person.until("saved 2 messages")
 
 
+def test_what_is_pasted_meanwhile_is_one_message(llm: Llm, endless: Path, tmp_path: Path) -> None:
+    """None of its lines is sent, and none is a command."""
+    with Person(llm, "chat", endless, *ENDLESS) as person:
+        person.prompted()
+        person.send("hello")
+        person.until_match("[^\x1b]{40}")
+        person.press(pasted("first\n/clear\n/bye\nlast"))
+        person.until_match("[^\x1b]{40}")
+        person.press(CTRL_C)
+        person.prompted()
+        person.until_drawn("last")
+        person.send("")
+        person.until_match("[^\x1b]{40}")
+        person.press(CTRL_C)
+        person.prompted()
+        contents = person.contents(tmp_path / "talk.json")
+        assert [contents[0], contents[2]] == ["hello", "first\n/clear\n/bye\nlast"]
+
+
 def test_a_window_that_is_resized(llm: Llm, endless: Path, tmp_path: Path) -> None:
     """In the middle of a line and of an answer; the message is whole, the answer goes on."""
     message = "a message that is longer than a narrow window is wide, 你好, and goes on for a while"

@@ -63,6 +63,22 @@ def test_while_it_writes_json(llm: Llm, endless: Path) -> None:
 
 
 @pytest.mark.parametrize("extra", [[], ["--json"]])
+def test_while_it_writes_several_answers(llm: Llm, endless: Path, extra: list[str]) -> None:
+    """What there is of each of them stays."""
+    args = ("run", endless, "hello", "--ignore-eos", "--n", "3", "-c", "2048", "-vv", *extra)
+    with llm.start(*args) as process:
+        wait_for(process, b"sched_reserve: reserve took")
+        time.sleep(0.5)
+        result = interrupt(process)
+    assert result.code == 130
+    if extra:
+        assert [answer["finish_reason"] for answer in result.json] == ["aborted"] * 3
+        assert all(answer["text"] for answer in result.json)
+    else:
+        assert len(result.stdout) > 20
+
+
+@pytest.mark.parametrize("extra", [[], ["--json"]])
 def test_while_it_reads_a_long_prompt(llm: Llm, slow: Path, extra: list[str]) -> None:
     """A prompt of thousands of tokens is left in the middle."""
     path = llm.home / "long"

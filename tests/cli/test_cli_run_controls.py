@@ -79,7 +79,7 @@ def test_tools_of_a_conversation_reach_the_template(llm: Llm, tmp_path: Path) ->
     assert dry(llm, path, "--messages", talk)["prompt"] == "<look>three"
     deaf = llm.run("run", "tiny", "--messages", talk, "-n", "3")
     assert deaf.code == 0
-    assert "shows no tools" in deaf.stderr
+    assert "shows the tools" in deaf.stderr
 
 
 # -- templates
@@ -105,6 +105,14 @@ def test_a_template_of_one_s_own_for_a_batch(llm: Llm, llama: Path) -> None:
     done = llm.run("batch", llama, *args, stdin=rows)
     alone = llm.run("run", llama, "hello!", "--raw", "--json", *GREEDY)
     assert done.json["text"] == alone.json["text"]
+
+
+def test_a_broken_template_is_told_before_the_first_row(llm: Llm) -> None:
+    """Not once for each of a million."""
+    template = written(llm, "t.jinja", "{{")
+    done = llm.run("batch", "tiny", "--chat-template", template, stdin=b"one\ntwo\n")
+    assert_error(done, 12, "the chat template is broken")
+    assert not done.stdout
 
 
 # -- sampling
@@ -147,6 +155,15 @@ def test_several_answers_are_what_their_seeds_alone_write(llm: Llm) -> None:
     assert [answer["usage"]["cached_tokens"] for answer in done] == [0, *[n_prompt] * 3]
     text = llm.run(*asked, "--n", "4", "--seed", "10")
     assert text.text == "".join(alone)
+
+
+def test_several_answers_are_written_byte_for_byte(llm: Llm, llama: Path) -> None:
+    """Models write bytes, not text."""
+    asked = ("run", llama, "hello", "--temp", "0", "--ignore-eos", "-n", "60")
+    alone = llm.run(*asked).stdout
+    with pytest.raises(UnicodeDecodeError):
+        alone.decode()
+    assert llm.run(*asked, "--n", "2").stdout == 2 * alone
 
 
 def test_several_answers_of_a_form(llm: Llm) -> None:

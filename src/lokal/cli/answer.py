@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lokal import settings
@@ -26,6 +26,7 @@ from lokal.engine.request import (
     MAX_SEED,
     Event,
     FinishEvent,
+    FinishReason,
     Request,
     SamplingParams,
     TextEvent,
@@ -38,7 +39,6 @@ from lokal.model import Model
 from lokal.requests import check_budget
 from lokal.result import Origin, as_dict, fingerprint
 from lokal.settings import Settings, expand
-from lokal.side_by_side import in_order
 from lokal.weights import Weights, find, local_path
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def _prompt(options: RunOptions, format_: PromptFormat, n_ctx: int) -> Prompt:
     else:
         prompt = format_.build(messages)
     if not prompt.tools_shown:
-        options.say("note: this chat template shows no tools; the model does not know of them")
-    if prompt.n_dropped:
+        options.say("note: nothing in the prompt shows the tools; the model does not know of them")
+    if prompt.n_dropped and len(prompt.tokens) < n_ctx:
         options.say(f"note: cut {prompt.n_dropped} characters off the front of the prompt")
     return prompt
 
@@ -185,12 +185,12 @@ def _answer(options: RunOptions, weights: Weights, surroundings: Settings) -> in
         gc.freeze()  # what a start left behind stays, so that no collection scans it
         gc.enable()
         with open_sink(options.output) as sink:
-            if options.completions > 1:
-                answers = _several(options, model, prompt, request, sink)
-            else:
-                with interrupt.listening():
+            with interrupt.listening():
+                if options.completions > 1:
+                    answers = _several(options, model, prompt, request, sink, interrupt)
+                else:
                     aside = Aside(shown=not options.quiet, color=not surroundings.no_color)
-                    answers = [_stream(options, model, request, sink, aside)]
+                    answers = [_stream(options, model.events(request), request, sink, aside)]
             if options.json and (options.completions > 1 or not answers[0].error):
                 origin = _origin(options, model, request, surroundings)
                 results = [as_dict(answer, origin) for answer in answers]
@@ -218,12 +218,12 @@ def _refuse_overwriting(output: str | None) -> None:
 
 
 def _stream(
-    options: RunOptions, model: Model, request: Request, sink: Sink, aside: Aside
+    options: RunOptions, stream: Iterable[Event], request: Request, sink: Sink, aside: Aside
 ) -> Completion:
     """Write the answer as it comes; Ctrl-C ends it and keeps what was written."""
     events: list[Event] = []
     try:
-        for event in model.events(request):
+        for event in stream:
             events.append(event)
             if isinstance(event, TextEvent):
                 if event.reasoning:
@@ -243,25 +243,26 @@ def _stream(
 
 
 def _several(
-    options: RunOptions, model: Model, prompt: Prompt, first: Request, sink: Sink
+    options: RunOptions,
+    model: Model,
+    prompt: Prompt,
+    first: Request,
+    sink: Sink,
+    interrupt: Interrupt,
 ) -> list[Completion]:
-    """Write several answers one after another, each when it and all before it are finished.
-
-    Ctrl-C keeps those that are.
-    """
+    """Write several answers one after another; after Ctrl-C what there is of each."""
     n, many = options.completions, MAX_SEED + 1
     seeds = [(first.seed + number) % many for number in range(n)]
-    asking = (partial(model.request, prompt, first.params, seed, options.grammar) for seed in seeds)
+    requests = [model.request(prompt, first.params, seed, options.grammar) for seed in seeds]
     answers: list[Completion] = []
-    with contextlib.suppress(KeyboardInterrupt):
-        for answer in in_order(model.answers, model.shape.n_parallel, asking):
-            answers.append(answer)
-            if options.json:
-                continue
-            if sys.stderr and sys.stderr.isatty():  # for people; programs count lines, or use JSON
-                options.say(f"-- {len(answers)} of {n}")
-            sink.write(answer.text)
-            sink.end()
+    for request, events in zip(requests, model.side_by_side(requests), strict=True):
+        # For people; programs count lines, or use JSON.
+        if not options.json and sys.stderr and sys.stderr.isatty():
+            options.say(f"-- {len(answers) + 1} of {n}")
+        answers.append(_stream(options, events, request, sink, Aside(shown=False)))
+        if any(answer.finish_reason is FinishReason.ABORTED for answer in answers):
+            interrupt.request()  # no more is computed; what is there comes out
+    interrupt.requested = False
     return answers
 
 

@@ -137,6 +137,6 @@ def chat_template(context: typer.Context, name: str | None, *, raw: bool = False
         UsageError: it cannot be read, or stands on a command line with --raw.
     """
     if raw:
-        _refuse_beside_raw(context, {"--template": "chat_template"})
+        _refuse_beside_raw(context, {"--chat-template": "chat_template"})
         return None
-    return None if name is None else read_text(name, "--template")
+    return None if name is None else read_text(name, "--chat-template")

@@ -27,7 +27,7 @@ from lokal.cli.watchers import Sampled, number, watcher
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import native_log
 from lokal.engine.request import SamplingParams, check_seed
-from lokal.errors import BatchError, UsageError
+from lokal.errors import BatchError, RefusedError, UsageError
 from lokal.loading import LoadOptions
 from lokal.model import Model
 from lokal.result import Origin, fingerprint
@@ -173,6 +173,7 @@ def _run(
             options.say(f"note: {model.context.note}")
         if options.verbose:
             note(model.description)
+        _try_template(model, options)
         bias = model.logit_bias(options.logit_bias)
         sampling = {**options.job.sampling, "logit_bias": bias}
         options = options._replace(job=options.job._replace(sampling=sampling))
@@ -195,6 +196,12 @@ def _run(
                     options.say("note: stopped; the same command goes on from here")
                 raise
     return job
+
+
+def _try_template(model: Model, options: BatchOptions) -> None:
+    """Raises: LoadError: the chat template is broken, and would be for every row."""
+    with contextlib.suppress(RefusedError):  # this conversation it refuses, others perhaps not
+        model.format(options.job.form).build([{"role": "user", "content": "?"}])
 
 
 def _made(options: BatchOptions, model: Model, surroundings: Settings) -> Made:

@@ -63,10 +63,20 @@ class Keyboard:
         except KeyboardInterrupt:
             self.was_idle = not self._session.default_buffer.text
             raise
+        finally:
+            # What is pasted while an answer is written is a paste too, and no keys: else each of
+            # its lines would be sent.
+            self._session.output.enable_bracketed_paste()
+            self._session.output.flush()
         if self._typed and (error := self._typed.failure):
             self._typed.failure = None
             self._say(f"note: cannot add to the history: {error.strerror}")
         return text
+
+    def close(self) -> None:
+        """A paste is keys again, as other programs expect it."""
+        self._session.output.disable_bracketed_paste()
+        self._session.output.flush()
 
     def _in_command(self) -> bool:
         text = self._session.default_buffer.text

@@ -28,7 +28,7 @@ def with_person(session: Session) -> int:
 
     session.options.say(_banner(session))
     keyboard = Keyboard(_history(session), session.options.say)
-    with held(), contextlib.suppress(EOFError):
+    with held(), contextlib.closing(keyboard), contextlib.suppress(EOFError):
         while True:
             # Some press Ctrl-C more than once; then it comes while the first one is told.
             with contextlib.suppress(KeyboardInterrupt):

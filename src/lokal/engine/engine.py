@@ -102,12 +102,15 @@ class Engine:
             self.scheduler.check_integrity()
 
     def stream(self, request: Request) -> Generator[Event]:
-        """Run one request to its end; leaving the loop early, or Ctrl-C in it, aborts the request.
+        """Run one request to its end, as `follow` does once it is open."""
+        yield from self.follow(request, self.open(request))
 
-        On Ctrl-C the text that was held back and the final event still come, then the
-        KeyboardInterrupt goes on.
+    def follow(self, request: Request, inbox: Inbox) -> Generator[Event]:
+        """The events of a request that is open, which is closed at the end.
+
+        Leaving the loop early, or Ctrl-C in it, aborts the request. On Ctrl-C the text that was
+        held back and the final event still come, then the KeyboardInterrupt goes on.
         """
-        inbox = self.open(request)
         event: Event | None = None
         try:
             while not isinstance(event, FinishEvent):

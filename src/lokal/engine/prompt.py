@@ -112,7 +112,8 @@ class PromptFormat(NamedTuple):
         """
         if self.template is None:
             text = "\n\n".join(str(message["content"]) for message in messages)
-            return Prompt(text, tuple(self.tokenizer.tokenize(text)))
+            tokens = tuple(self.tokenizer.tokenize(text))
+            return Prompt(text, tokens, tools_shown=not self.tools)
         text, tools_shown = render_keeping_system(
             self.template,
             messages,

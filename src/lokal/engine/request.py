@@ -61,7 +61,7 @@ class SamplingParams:
             _check("max_tokens", self.max_tokens, 1, MAX_TOKENS, whole=True)
         texts = isinstance(self.stop, tuple) and all(isinstance(text, str) for text in self.stop)
         if not texts or not all(self.stop):
-            raise UsageError(f"stop is {self.stop!r}", hint="give a tuple of texts, none empty")
+            raise UsageError(f"stop is {self.stop!r}", hint="give texts, none of them empty")
         if not isinstance(self.ignore_eos, bool):
             raise UsageError(f"ignore_eos is {self.ignore_eos!r}", hint="give True or False")
         if self.reasoning_budget is not None:
