@@ -409,3 +409,15 @@ def test_a_grammar_may_be_a_text(model: Model) -> None:
     assert model.generate("hello", grammar='root ::= "x"').text == "x"
     with pytest.raises(UsageError, match="the grammar is 5"):
         model.generate("hello", grammar=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"system": 5}, {"tools": 5}, {"tools": "x"}, {"tools": [1]}, {"template_kwargs": "x"}],
+)
+def test_what_is_of_a_wrong_kind_is_refused_in_words(model: Model, asked: dict[str, Any]) -> None:
+    """And None is nothing asked for."""
+    with pytest.raises(UsageError, match=min(asked)):
+        model.generate("hi", **asked)
+    nothing = dict.fromkeys(asked)
+    assert model.generate("hi", max_tokens=1, **nothing).usage.completion_tokens == 1

@@ -71,6 +71,11 @@ def check_budget(prompt: Prompt, params: SamplingParams) -> None:
         )
 
 
+def _check(name: str, value: object, holds: bool, kind: str) -> None:
+    if not holds:
+        raise UsageError(f"{name} is {value!r:.50}", hint=f"give {kind}")
+
+
 class Requests:
     """Makes requests to a model; with `keep` they go on where the KV cache stopped, if possible."""
 
@@ -91,11 +96,14 @@ class Requests:
             ConstraintError: the schema or grammar does not compile.
         """
         system, seed = asked.pop("system", None), asked.pop("seed", None)
+        tools = asked.pop("tools", None) or []
+        variables = asked.pop("template_kwargs", None) or {}
+        _check("system", system, isinstance(system, str | None), "a text")
+        are_tools = isinstance(tools, Sequence) and all(isinstance(t, Mapping) for t in tools)
+        _check("tools", tools, are_tools, "a list of dicts, as in OpenAI's API")
+        _check("template_kwargs", variables, isinstance(variables, Mapping), "a dict")
         options = PromptOptions(
-            asked.pop("raw", False),
-            tuple(asked.pop("tools", None) or ()),
-            asked.pop("think", None),
-            asked.pop("template_kwargs", None) or {},
+            asked.pop("raw", False), tuple(tools), asked.pop("think", None), variables
         )
         grammar = self._grammar(asked.pop("schema", None), asked.pop("grammar", None))
         params, format_ = self.sampling(**asked), self.format(options)
