@@ -150,7 +150,7 @@ def test_set_shows_what_is_in_force(session: FakeSession, capsys: Capture) -> No
         ("top_k 1.5", "give a whole number"),
         ("ignore_eos maybe", "on or off"),
         ("stop 'a", "texts"),
-        ("stop ''", "none empty"),
+        ("stop ''", "none of them empty"),
         ("seed -1", "between"),
         ("seed default", "give a number"),
         ("think on", "/model"),
