@@ -56,7 +56,9 @@ def ours(path: str, threads: int) -> list[Turn]:
         for number in range(TURNS):
             messages.append({"role": "user", "content": question(number)})
             start = time.perf_counter()
-            request = model.request(model.format().build(messages), params, seed=1)
+            # The space that an answer may begin with stays, as `llm chat` keeps it.
+            prompt = model.format().build(messages)._replace(drop_space=False)
+            request = model.request(prompt, params, seed=1)
             text = ""
             for event in model.events(request):
                 if isinstance(event, TextEvent):
