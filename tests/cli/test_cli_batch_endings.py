@@ -163,6 +163,10 @@ def test_ctrl_c_at_a_terminal(llm: Llm, many: Path) -> None:
         args = ("batch", "tiny", many, "-o", target, *SHORT)
         with llm.start(*args, **terminal.streams) as process:
             terminal.read_until(b" tokens/s")
+            deadline = time.monotonic() + TIMEOUT
+            while not target.stat().st_size:  # on a loaded machine a bar is there before a row
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
             terminal.type(b"\x03")
             assert process.wait(SOON) == 130
             shown = terminal.drain()

@@ -451,6 +451,15 @@ def test_no_sampling_parameters_abort(start: Opener) -> None:
     check()
 
 
+def test_a_temperature_next_to_nothing_takes_the_likeliest_token(start: Opener) -> None:
+    """Divided by it, logits would be infinite, and what is sampled of them means nothing."""
+    runner = start()
+    plain = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "max_tokens": 8, "ignore_eos": True}
+    cold = SamplingParams(temperature=1e-45, **plain)
+    greedy = SamplingParams(temperature=0, **plain)
+    assert text_of(runner.events("hello", cold)) == text_of(runner.events("hello", greedy))
+
+
 def test_weights_that_are_no_numbers_are_refused(
     start: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ class SamplingParams:
     """
 
     temperature: float = 0.8
-    """Divides the logits; 0 always takes the most likely token."""
+    """Divides the logits; 0, or less than a millionth, always takes the most likely token."""
     top_k: int = 40
     """Keep the k most likely tokens; 0 keeps all."""
     top_p: float = 0.95

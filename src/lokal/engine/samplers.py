@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from lokal.engine.logprobs import Likely
 
 PENALTY_WINDOW = 64  # tokens that repeat_penalty looks back; llama.cpp's own default
+GREEDY_BELOW = (
+    1e-6  # of a temperature; divided by far less, logits are infinite and lose their order
+)
 WORTH_THREADS = 2**20  # logits to sample from; fewer are done before a thread wakes up
 
 Place = tuple[Sequence, int]
@@ -168,7 +171,7 @@ class Samplers:
             yield lib.llama_sampler_init_penalties(
                 n_vocab, PENALTY_WINDOW, params.repeat_penalty, 0.0, 0.0
             )
-        if params.temperature == 0:
+        if params.temperature < GREEDY_BELOW:
             yield lib.llama_sampler_init_greedy()
             return
         yield lib.llama_sampler_init_top_k(params.top_k)
