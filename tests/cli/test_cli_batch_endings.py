@@ -27,8 +27,14 @@ def many(llm: Llm) -> Path:
 
 
 def read_line(process: subprocess.Popen[bytes]) -> dict[str, object]:
+    """One line and no byte more: what is read ahead is lost to `communicate`."""
     assert process.stdout
-    value = json.loads(process.stdout.readline())
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(process.stdout.fileno(), 1)
+        assert byte, line
+        line += byte
+    value = json.loads(line)
     assert isinstance(value, dict)
     return value
 
