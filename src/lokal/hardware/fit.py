@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from lokal.gguf import Header
 from lokal.hardware.memory import total_bytes
 
 _SYSTEM = 10**9  # bytes that the system and whatever else runs keep for themselves
@@ -20,3 +23,62 @@ def fits(size: int) -> bool | None:
     """Whether weights of that size run in the whole memory of this machine; None if unknown."""
     total = total_bytes()
     return None if total is None else needed(size) + _SYSTEM <= total
+
+
+class Room(NamedTuple):
+    """What a context is made with.
+
+    `n_cells` tokens of KV cache in all `n_streams` together, for `n_slots` sequence ids; at most
+    `n_batch` tokens a batch. `key_type` and `value_type` are ggml's names, such as f16 and q8_0.
+    `flash` is flash attention; `whole_windows` keeps all positions of layers that see a window.
+    """
+
+    n_cells: int
+    n_streams: int = 1
+    n_slots: int = 1
+    n_batch: int = 2048
+    key_type: str = "f16"
+    value_type: str = "f16"
+    flash: bool = True
+    whole_windows: bool = False
+
+
+class Layer(NamedTuple):
+    """Bytes of one layer: its weights, those of them that are experts', its part of the cache."""
+
+    weights: int
+    experts: int
+    kv: int
+
+
+class Needs(NamedTuple):
+    """Bytes that a model takes in memory.
+
+    `input` are weights that always stay in main memory (token embeddings), `output` those of the
+    output layer, which goes where the last layer goes. `compute` is the buffer of the computation
+    on each device that takes part, `results` the rows of logits in main memory.
+    """
+
+    input: int
+    layers: tuple[Layer, ...]
+    output: int
+    compute: int
+    results: int
+
+    @property
+    def weights(self) -> int:
+        return self.input + self.output + sum(layer.weights for layer in self.layers)
+
+    @property
+    def kv(self) -> int:
+        return sum(layer.kv for layer in self.layers)
+
+    @property
+    def total(self) -> int:
+        """All of it on one device."""
+        return self.weights + self.kv + self.compute + self.results
+
+
+def needs(header: Header, room: Room) -> Needs:
+    """What a model takes, by its header alone; see Needs."""
+    raise NotImplementedError
