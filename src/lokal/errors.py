@@ -15,10 +15,11 @@
     ├── LengthError           10   stopped at the token limit, under --fail-on-length
     │   └── IncompleteError        the answer ended before it matched its schema or grammar
     ├── BatchError            11   rows of a batch failed
-    └── LoadError             12   the file is no model that llama.cpp can load
-        ├── ArchitectureError      llama.cpp knows the file format, not the architecture
-        ├── LayoutError            an obsolete tensor layout (one tensor per expert)
-        └── DamagedFileError       not a GGUF file, or a truncated one
+    ├── LoadError             12   the file is no model that llama.cpp can load
+    │   ├── ArchitectureError      llama.cpp knows the file format, not the architecture
+    │   ├── LayoutError            an obsolete tensor layout (one tensor per expert)
+    │   └── DamagedFileError       not a GGUF file, or a truncated one
+    └── GpuError              13   no GPU was used, under --require-gpu
 
 The number is the exit code of `llm`. `code` is stable, and what scripts see under `--json`.
 """
@@ -114,3 +115,7 @@ class LayoutError(LoadError):
 
 class DamagedFileError(LoadError):
     code = "damaged"
+
+
+class GpuError(LokalError):
+    code, exit_code = "gpu", 13

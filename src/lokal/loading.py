@@ -1,30 +1,30 @@
-"""How a model is loaded: what the user asked for, and what the machine gives."""
+"""How the user wants a model loaded."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
+from lokal.engine.backend import TYPES
 from lokal.engine.llama import MAX_THREADS, check_threads
-from lokal.engine.plan import Shape
+from lokal.engine.offload import LOADS
 from lokal.errors import UsageError
 from lokal.hardware import context as sizing
 from lokal.hardware.cpu import usable_cores
-from lokal.hardware.memory import available_bytes
+from lokal.hardware.placement import ALL, AUTO, Wishes
 from lokal.settings import Settings
 from lokal.weights import Weights
 
 if TYPE_CHECKING:
     from lokal.engine.lora import Lora
 
-SINGLE_BATCH = 2048  # tokens of a batch of one sequence; llama.cpp's own default
-BATCH_TOKENS = 512  # tokens of a batch of many sequences; as many as llama.cpp computes at once
 # From 64 tokens on, attention on a CPU looks at cells of other sequences as well.
 AUTO_ON_CPU, AUTO_ON_GPU = 48, 64  # sequences
 REPACK_BELOW = 16  # sequences; repacked weights decode one token faster, and many slower
-SMALL_CONTEXT = 2048  # tokens; of which each sequence gets a whole one
-TYPICAL = 1024  # tokens; what a row of a batch is given room for, prompt and answer
-SPARE_SLOTS = 32  # sequence ids that keep prefixes while all others are under way
-MAX_PARALLEL = 224  # with the spare ones 256, LLAMA_MAX_SEQ
+MAX_PARALLEL = 224  # with the spare ones of `opening` 256, LLAMA_MAX_SEQ
+SPLITS = ("none", "layer", "row")
+FLASH = ("auto", "on", "off")
 
 
 class LoadOptions(NamedTuple):
@@ -33,6 +33,10 @@ class LoadOptions(NamedTuple):
     `ctx` is in tokens, for each sequence; `gpu_layers` is "auto", "all" or a number; `parallel` is
     how many sequences run side by side, "auto" or a number. `keep` is for a conversation: what is
     in the KV cache stays for the next request. `lora` are the adapters that change the model.
+    `kv_type` is ggml's name for the numbers of the KV cache, or two of them, for keys and values,
+    with a comma; `flash` is flash attention. `split` says how several GPUs are used: none (only
+    `main_gpu`), layer, row, or the share of each, such as "3,1". `load_mode` is llama.cpp's name
+    for how the file is read. Under `require_gpu` it is an error to use none.
     """
 
     ctx: int | None = None
@@ -41,55 +45,62 @@ class LoadOptions(NamedTuple):
     parallel: str | int = 1
     keep: bool = False
     lora: tuple[Lora, ...] = ()
+    kv_type: str = "f16"
+    flash: str = "auto"
+    split: str = "layer"
+    main_gpu: int = 0
+    load_mode: str = "auto"
+    require_gpu: bool = False
 
     def check(self) -> None:
         """Raises: UsageError: what no file and no machine could make right."""
-        self.native_gpu_layers()
+        wishes = self.wishes()
         self.native_threads()
-        self.n_parallel()
+        self.n_parallel(gpu=False)
         if self.ctx is not None:
             sizing.check_context(self.ctx)
+        for kind in self.kv_types():
+            _check_word("--kv-type", kind, TYPES)
+        _check_word("--flash-attn", self.flash, FLASH)
+        _check_word("--load-mode", self.load_mode, LOADS)
+        if self.require_gpu and wishes.layers == 0:
+            raise UsageError("--require-gpu, and no layer on a GPU", hint="leave out one of them")
         if self.lora:  # as in few runs
             from lokal.engine.lora import check_loras
 
             check_loras(self.lora)
 
-    def native_gpu_layers(self) -> int | None:
-        """The number for llama.cpp: -1 offloads every layer, None is its own choice.
+    def wishes(self) -> Wishes:
+        """What was said of GPUs.
 
         Raises:
-            UsageError: not one of the three forms.
+            UsageError: not in one of the forms.
         """
+        shares = () if self.split in SPLITS else _shares(self.split)
+        if self.main_gpu < 0:
+            raise UsageError(f"--main-gpu {self.main_gpu}", hint="the first GPU is number 0")
+        split = "layer" if shares else self.split
+        return Wishes(self._layers(), split, shares, self.main_gpu)
+
+    def _layers(self) -> int | None:
         text = str(self.gpu_layers)
         if text == "auto":
-            return None
+            return AUTO
         if text == "all":
-            return -1
-        if not (text.isascii() and text.isdigit()) or int(text) > 2**31 - 1:
-            raise UsageError(f"--gpu-layers {text}", hint="give auto, all, or a number from 0 on")
-        return int(text)
+            return ALL
+        return _number("--gpu-layers", text, range(2**31), "auto, all, or a number from 0 on")
 
-    @property
-    def on_gpu(self) -> bool:
-        """Whether layers go to a GPU, if there is one that this build can use."""
-        from lokal.engine.build import gpu_bytes  # nothing that a single answer needs
-
-        return str(self.gpu_layers) != "0" and gpu_bytes() > 0
-
-    def n_parallel(self) -> int:
-        """How many sequences run side by side.
+    def n_parallel(self, *, gpu: bool) -> int:
+        """How many sequences run side by side; `gpu` is whether a GPU computes them.
 
         Raises:
             UsageError: neither of the two forms.
         """
         text = str(self.parallel)
         if text == "auto":
-            return AUTO_ON_GPU if self.on_gpu else AUTO_ON_CPU
-        if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_PARALLEL:
-            raise UsageError(
-                f"--parallel {text}", hint=f"give auto, or a number from 1 to {MAX_PARALLEL}"
-            )
-        return int(text)
+            return AUTO_ON_GPU if gpu else AUTO_ON_CPU
+        forms = f"auto, or a number from 1 to {MAX_PARALLEL}"
+        return _number("--parallel", text, range(1, MAX_PARALLEL + 1), forms)
 
     def native_threads(self) -> int:
         """The number for llama.cpp.
@@ -102,37 +113,33 @@ class LoadOptions(NamedTuple):
         check_threads(self.threads)
         return self.threads
 
-
-def choose_shape(weights: Weights, options: LoadOptions, n_ctx: int, *, shares: bool) -> Shape:
-    """How many sequences of `n_ctx` tokens run side by side, and in what room.
-
-    Each in a cache of its own where contexts are small. Else all in one, with room for `TYPICAL`
-    tokens each, as sequences seldom fill their context; for one whole context at least, so that
-    each would fit alone. `shares` says whether this kind of model can share prefixes.
-
-    A single sequence is computed as if it were the only one ever, unless the options say to `keep`
-    what the one before it left.
-    """
-    n_parallel = options.n_parallel()
-    if n_parallel == 1:
-        # A CPU computes a turn of some tokens faster without flash attention, which takes them one
-        # by one; but then the scores of all pairs of tokens need room.
-        keep = options.keep
-        flash = not keep or n_ctx > SMALL_CONTEXT or options.on_gpu
-        return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH, shares and keep, streams=True, flash=flash)
-    most = sizing.most_cells(weights.header, n_parallel, available_bytes())
-    n_cells = n_parallel * sizing.padded(n_ctx)
-    if n_ctx <= SMALL_CONTEXT and n_cells <= most:
-        return Shape(n_parallel, n_parallel, n_ctx, n_cells, BATCH_TOKENS, shares, streams=True)
-    n_slots = n_parallel + SPARE_SLOTS if shares else n_parallel
-    n_cells = min(n_parallel * min(n_ctx, TYPICAL), most)
-    # llama.cpp aborts where a cache has fewer cells than sequences.
-    return Shape(n_parallel, n_slots, n_ctx, max(n_ctx, n_cells, n_slots), BATCH_TOKENS, shares)
+    def kv_types(self) -> tuple[str, str]:
+        """The types of keys and values."""
+        keys, _, values = self.kv_type.partition(",")
+        return keys, values or keys
 
 
-def choose_context(weights: Weights, options: LoadOptions) -> sizing.Context:
-    """The context these weights would get on this machine now."""
-    return sizing.choose(weights.header, weights.context_limit, options.ctx, available_bytes())
+def _number(flag: str, text: str, allowed: range, forms: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) not in allowed:
+        raise UsageError(f"{flag} {text}", hint=f"give {forms}")
+    return int(text)
+
+
+def _check_word(flag: str, word: str, words: Collection[str]) -> None:
+    if word not in words:
+        raise UsageError(f"{flag} {word}", hint=f"give one of {', '.join(words)}")
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        shares = tuple(map(float, text.split(",")))
+    except ValueError:
+        shares = ()
+    if not shares or not all(0 <= share < math.inf for share in shares) or not sum(shares):
+        raise UsageError(
+            f"--split {text}", hint="give none, layer, row, or the share of each GPU, as in 3,1"
+        )
+    return shares
 
 
 def check_adapters(weights: Weights, adapters: tuple[Lora, ...]) -> None:

@@ -12,19 +12,13 @@ from lokal.engine.chat import Message
 from lokal.engine.detokenizer import printable
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import LlamaContext, LlamaModel
 from lokal.engine.prefix import common
 from lokal.engine.prompt import Prompt, PromptFormat, PromptOptions
 from lokal.engine.request import Event, FinishEvent, Request, SamplingParams
 from lokal.engine.scheduler import Scheduler
 from lokal.errors import UsageError
-from lokal.loading import (
-    REPACK_BELOW,
-    LoadOptions,
-    check_adapters,
-    choose_context,
-    choose_shape,
-)
+from lokal.loading import REPACK_BELOW, LoadOptions
+from lokal.opening import open_model
 from lokal.requests import PLAIN, Asked, Requests
 from lokal.side_by_side import Take, answers, in_order
 from lokal.weights import Weights
@@ -37,7 +31,7 @@ class Model:
     """Weights in memory and a context to run them in; use it as a context manager, or `close` it.
 
     Threads may share it, and take turns; none may `close` it under another. `load_seconds` is what
-    loading took.
+    loading took. `notes` are what the user should know of how it was loaded, a line each.
 
     Raises:
         LoadError: llama.cpp refuses the file, or an adapter is none for it.
@@ -57,29 +51,15 @@ class Model:
         self._interrupt = interrupt
         start = time.perf_counter()
         self.weights = weights
-        self.context = choose_context(weights, options)
-        gpu_layers, n_threads = options.native_gpu_layers(), options.native_threads()
-        n_parallel = options.n_parallel()
-        check_adapters(weights, options.lora)
+        opened = open_model(weights, options, interrupt)
+        self._native, self._context = opened.native, opened.context
+        self._placement = opened.plan.placement
         self._lora = options.lora
-        self._native = LlamaModel(
-            weights.path,
-            interrupt,
-            gpu_layers=gpu_layers,
-            repack=n_parallel < REPACK_BELOW,
-            lora=options.lora,
-        )
-        try:
-            shares = self._native.shares_prefixes
-            shape = choose_shape(weights, options, self.context.n_ctx, shares=shares)
-            self._context = LlamaContext(self._native, interrupt, shape, n_threads=n_threads)
-        except BaseException:
-            self._native.close()
-            raise
+        self.context, self.notes, self.memory = opened.plan.context, opened.notes, opened.memory
         self.shape = self._context.shape
         scheduler = Scheduler(self._native.vocabulary, self.shape)
         self._engine = Engine(self._context, scheduler)
-        keep = options.keep and n_parallel == 1
+        keep = options.keep and self.shape.n_parallel == 1
         self._requests = Requests(weights, self._native, scheduler, keep=keep)
         self.load_seconds = time.perf_counter() - start
 
@@ -166,7 +146,7 @@ class Model:
 
     @property
     def description(self) -> str:
-        """How it runs, in a line: sequences, KV cache, layout of the weights, adapters."""
+        """How it runs, in a line: devices, sequences, KV cache, weights, adapters, memory."""
         shape, n_parallel = self.shape, self.shape.n_parallel
         many = f"{n_parallel} sequences" if n_parallel > 1 else "one sequence"
         prefixes = ", prefixes shared" if shape.share else ""
@@ -174,8 +154,9 @@ class Model:
         each = "one each" if shape.streams and n_parallel > 1 else "one for all"
         adapters = "".join(f", adapter {lora.file.name} x {lora.scale:g}" for lora in self._lora)
         return (
+            f"{self._placement.description}; "
             f"{many} of at most {shape.n_ctx} tokens in a KV cache of {shape.n_cells} ({each})"
-            f"{prefixes}{repacked}{adapters}"
+            f"{prefixes}{repacked}{adapters}; {self.memory}"
         )
 
     def check_interrupt(self) -> None:

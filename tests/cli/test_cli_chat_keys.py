@@ -66,7 +66,7 @@ def test_ctrl_c_in_a_long_prompt_takes_the_message_back(
     long = tmp_path / "long"
     long.write_text("x " * 15000)
     (tmp_path / "sitecustomize.py").write_text(
-        "import os\nfrom lokal.engine.llama import LlamaContext\ndecode = LlamaContext.decode\n"
+        "import os\nfrom lokal.engine.backend import LlamaContext\ndecode = LlamaContext.decode\n"
         "def told(self, plan):\n    os.write(2, b'a batch')\n    return decode(self, plan)\n"
         "LlamaContext.decode = told\n"
     )

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 import lokal
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import LlamaContext, LlamaModel, native_log
+from lokal.engine.backend import LlamaContext
+from lokal.engine.llama import LlamaModel, native_log
 from lokal.engine.plan import Plan, Shape
 from lokal.engine.reasoning import Reasoning, Tags
 from lokal.engine.request import (

@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import LlamaContext, LlamaModel
+from lokal.engine.backend import LlamaContext
+from lokal.engine.llama import LlamaModel
 from lokal.engine.request import Request, SamplingParams
 from lokal.engine.plan import Shape
 from lokal.engine.scheduler import Scheduler

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 import lokal
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import LlamaContext, LlamaModel, native_log
+from lokal.engine.backend import LlamaContext
+from lokal.engine.llama import LlamaModel, native_log
 from lokal.engine.lora import MAX_SCALE, Lora, check_loras, loras, parse_lora
 from lokal.engine.plan import Chunk, Plan, Shape
 from lokal.engine.request import Request, SamplingParams

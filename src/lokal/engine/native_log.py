@@ -33,6 +33,11 @@ class NativeLog:
     def clear(self) -> None:
         self._lines.clear()
 
+    @property
+    def lines(self) -> list[str]:
+        """The last lines since `clear`."""
+        return [line for _, line in self._lines]
+
     def last_words(self) -> str:
         """The first complaint since `clear`: llama.cpp names the cause first, its callers later."""
         for wanted in (self.ERROR, self.WARN):

@@ -21,8 +21,8 @@ class Shape(NamedTuple):
     under way, the others keep prefixes. A sequence has at most `n_ctx` tokens, so that each would
     fit alone, a batch at most `n_batch`. With `streams` each slot has `n_ctx` cells of its own and
     there are no spare ones, else all share one cache. `share` says whether prefixes are shared:
-    the model must be one of plain attention then. `flash` leaves flash attention to
-    llama.cpp, else it is off.
+    the model must be one of plain attention then. `flash` is flash attention: on, off, or auto,
+    which leaves it to llama.cpp. The types are ggml's names for the numbers in the cache.
     """
 
     n_parallel: int
@@ -32,7 +32,9 @@ class Shape(NamedTuple):
     n_batch: int
     share: bool = False
     streams: bool = False
-    flash: bool = True
+    flash: str = "auto"
+    key_type: str = "f16"
+    value_type: str = "f16"
 
 
 class Chunk(NamedTuple):
