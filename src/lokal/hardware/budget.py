@@ -1,10 +1,13 @@
-"""The memory of this machine, and what of it the KV cache of a model may take."""
+"""The memory of this machine, and what of it a model may take."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from lokal.errors import SpaceError
 from lokal.hardware.devices import Device
+from lokal.hardware.fit import Needs
+from lokal.hardware.placement import Placement, Wishes, margin, place
 
 
 class Machine(NamedTuple):
@@ -12,3 +15,99 @@ class Machine(NamedTuple):
 
     available: int | None
     gpus: tuple[Device, ...] = ()
+
+
+class Budget(NamedTuple):
+    """What a model may take of a machine.
+
+    Weights in main memory count for nothing if they are `mapped`: then they may come and go.
+    """
+
+    machine: Machine
+    wishes: Wishes = Wishes()
+    mapped: bool = False
+
+    def arrange(self, needs: Needs) -> Placement:
+        """Where the layers go; all that is not on GPUs has room in main memory then.
+
+        Raises:
+            SpaceError: too little memory, or too little for the layers demanded on GPUs.
+            UsageError: no such GPU.
+        """
+        placement = place(needs, self._gpus(), self.wishes)
+        have = self.machine.available
+        need = self._main_memory(placement, needs)
+        if have is not None and need > have:
+            beside = " besides that of GPUs" if any(map(_is_apart, placement.gpus)) else ""
+            most = needs.weights - (need - have)
+            raise SpaceError(
+                f"the model needs {need / 1e9:.2f} GB of memory{beside},"
+                f" {have / 1e9:.2f} GB are free",
+                hint=f"a quantization of at most {most / 1e9:.2f} GB fits"
+                if most > 0 and not self.mapped
+                else "free some memory, or choose a smaller model",
+            )
+        return placement
+
+    def suffices(self, needs: Needs) -> bool:
+        """Whether there is so much at all."""
+        return self._arranged(needs) is not None
+
+    def spares(self, needs: Needs) -> bool:
+        """Whether enough is left to others: on GPUs the margin, of main memory half.
+
+        That is half of what the weights leave there, and the other half is for the KV cache.
+        """
+        placement = self._arranged(needs)
+        if placement is None or not self._keeps_margins(placement, needs):
+            return False
+        have = self.machine.available
+        if have is None:
+            return True
+        apart = map(_is_apart, placement.gpus)
+        kv = needs.kv - sum(
+            on_gpu for on_gpu, own in zip(placement.kv(needs), apart, strict=True) if own
+        )
+        return kv <= have - self._main_memory(placement, needs)
+
+    def is_whole(self, needs: Needs) -> bool:
+        """Whether all layers have room on GPUs with memory of their own, and leave the margin."""
+        placement = self._arranged(needs)
+        return (
+            placement is not None
+            and placement.whole
+            and all(map(_is_apart, placement.gpus))
+            and self._keeps_margins(placement, needs)
+        )
+
+    def _arranged(self, needs: Needs) -> Placement | None:
+        try:
+            return self.arrange(needs)
+        except SpaceError:
+            return None
+
+    def _gpus(self) -> tuple[Device, ...]:
+        """The GPUs; of those without memory of their own, main memory is what is free."""
+        have = self.machine.available
+        if have is None:
+            return self.machine.gpus
+        return tuple(
+            gpu if _is_apart(gpu) else gpu._replace(free=min(gpu.free, have) if gpu.total else have)
+            for gpu in self.machine.gpus
+        )
+
+    def _main_memory(self, placement: Placement, needs: Needs) -> int:
+        """Bytes of main memory, those that a GPU shares among them."""
+        need = placement.in_memory(needs)
+        if self.mapped:
+            need -= placement.weights_in_memory(needs)
+        loads = zip(placement.gpus, placement.load(needs), strict=True)
+        return need + sum(load for gpu, load in loads if not _is_apart(gpu))
+
+    def _keeps_margins(self, placement: Placement, needs: Needs) -> bool:
+        return placement.fits(needs, [gpu.free - margin(gpu) for gpu in placement.gpus])
+
+
+def _is_apart(gpu: Device) -> bool:
+    """Whether it has memory of its own; one that does not say has none."""
+    return gpu.kind != "integrated" and gpu.total > 0

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lokal.errors import SpaceError, UsageError
-from lokal.gguf import Header
+from lokal.hardware.budget import Budget
+from lokal.hardware.fit import Needs
+from lokal.hardware.placement import Placement
 
 MAX_CONTEXT = 2**27  # tokens; beyond any model, and far from overflowing llama.cpp's counters
 STEP = 256  # tokens; llama.cpp pads contexts to this
 LEAST = 512  # tokens; a default context smaller than this helps nobody
+GOOD = 4096  # tokens; with so many on a GPU, more are not worth leaving it for
 
 
 class Context(NamedTuple):
@@ -19,28 +23,52 @@ class Context(NamedTuple):
     note: str | None = None
 
 
-def choose(header: Header, limit: int, asked: int | None, available: int | None) -> Context:
+class Settled(NamedTuple):
+    """A context, where the layers go with it, and what it all takes."""
+
+    context: Context
+    placement: Placement
+    needs: Needs
+
+
+def settle(limit: int, asked: int | None, budget: Budget, needs: Callable[[int], Needs]) -> Settled:
     """The size asked for, else the model's own `limit`, capped by memory.
 
-    By default the KV cache takes at most half of the memory that the weights leave. `available`
-    is in bytes; None where it is unknown, and then nothing is capped.
+    `needs` says what a context of so many tokens takes; more tokens never take less. A size asked
+    for may take all that is free. By default, if all layers fit on GPUs with `GOOD` tokens, they
+    stay there, and the context gets what is left but for the margin. Else the part of the KV cache
+    in main memory is at most half of what the weights leave there, the context at least `LEAST`.
 
     Raises:
-        UsageError: a size that no model has.
-        SpaceError: what was asked for does not fit.
+        UsageError: a size that no model has, or no such GPU.
+        SpaceError: too little memory; says what fits.
     """
-    if asked is not None:
-        return _asked(header, limit, asked, available)
     limit = min(limit, MAX_CONTEXT)
-    if available is None:
-        return Context(limit)
-    room = max(0, available - header.weights_bytes) // 2
-    if limit <= LEAST or header.kv_bytes(limit) <= room:
-        return Context(limit)
-    fits = max(_most(header, room), LEAST)
-    return Context(
-        fits, f"the context is {fits} tokens of {limit}, as memory allows; -c asks for more"
-    )
+    if asked is None:
+        n_ctx = _most(min(limit, LEAST), limit, budget, needs)
+        context = Context(n_ctx, _capped(n_ctx, limit) if n_ctx < limit else None)
+    else:
+        check_context(asked)
+        context = Context(asked, _beyond(asked, limit) if asked > limit else None)
+    taken = needs(context.n_ctx)
+    try:
+        return Settled(context, budget.arrange(taken), taken)
+    except SpaceError as error:
+        fits = _largest(lambda n: budget.suffices(needs(n)), 0, asked or 0)
+        if not fits:
+            raise
+        raise SpaceError(
+            f"with a context of {asked} tokens {error.message}",
+            hint=f"-c {fits} fits; {error.hint}",
+        ) from None
+
+
+def most_cells(least: int, most: int, budget: Budget, needs: Callable[[int], Needs]) -> int:
+    """How many cells, from `least` to `most`, a KV cache gets by the rules for a default context.
+
+    `needs` says what so many cells take.
+    """
+    return most if most <= least else _most(least, most, budget, needs)
 
 
 def check_context(asked: int) -> None:
@@ -56,31 +84,30 @@ def padded(n_ctx: int) -> int:
     return -(-n_ctx // STEP) * STEP
 
 
-def most_cells(header: Header, n_parallel: int, available: int | None) -> int:
-    """Tokens that the KV cache of so many sequences may hold: half of what the weights leave."""
-    if available is None:
-        return MAX_CONTEXT
-    # Each sequence has its logits, and its sampler a list of candidates of 12 bytes.
-    buffers = n_parallel * header.vocabulary_size * (4 + 12)
-    return _most(header, max(0, available - header.weights_bytes - buffers) // 2)
+def _most(least: int, most: int, budget: Budget, needs: Callable[[int], Needs]) -> int:
+    """The most tokens that leave enough to others, but never fewer than `least`."""
+    on_gpus = budget.machine.gpus and budget.is_whole(needs(max(least, min(most, GOOD))))
+    good = budget.is_whole if on_gpus else budget.spares
+    if good(needs(most)):
+        return most
+    return max(least, _largest(lambda n: good(needs(n)), least, most))
 
 
-def _asked(header: Header, limit: int, asked: int, available: int | None) -> Context:
-    check_context(asked)
-    room = None if available is None else max(0, available - header.weights_bytes)
-    if room is not None and header.kv_bytes(asked) > room:
-        need, have, most = header.kv_bytes(asked) / 1e9, room / 1e9, _most(header, room)
-        raise SpaceError(
-            f"a context of {asked} tokens needs {need:.1f} GB of memory, "
-            f"the weights leave {have:.1f} GB",
-            hint=f"-c {most} fits" if most else "free some memory, or choose a smaller model",
-        )
-    if asked > limit:
-        return Context(asked, f"the context of {asked} tokens is beyond the model's {limit}")
-    return Context(asked)
+def _largest(good: Callable[[int], bool], low: int, high: int) -> int:
+    """The largest size below `high` that is good, in whole steps; `low` counts as good."""
+    low, high = low // STEP, -(-high // STEP)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if good(middle * STEP):
+            low = middle
+        else:
+            high = middle
+    return low * STEP
 
 
-def _most(header: Header, room: int) -> int:
-    """The largest context in whole steps whose KV cache fits into `room` bytes."""
-    per_step = header.kv_bytes(STEP) or 1
-    return room // per_step * STEP
+def _capped(n_ctx: int, limit: int) -> str:
+    return f"the context is {n_ctx} tokens of {limit}, as memory allows; -c asks for more"
+
+
+def _beyond(asked: int, limit: int) -> str:
+    return f"the context of {asked} tokens is beyond the model's {limit}"
