@@ -98,14 +98,7 @@ def execute(options: RunOptions) -> int:
             f"{source.name} is not on this machine, and a dry run fetches nothing",
             hint="without --dry-run it is fetched",
         )
-    weights = fetched(
-        source,
-        surroundings,
-        ctx=options.load.ctx,
-        quiet=options.quiet,
-        template=options.template,
-        raw=options.form.raw,
-    )
+    weights = fetched(source, surroundings, options)
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
     with log:
         if options.dry_run:

@@ -148,13 +148,7 @@ class Session:
             LokalError: there is no such model, or it cannot be fetched or loaded.
         """
         source = find(name, self.surroundings)
-        weights = fetched(
-            source,
-            self.surroundings,
-            ctx=self.options.load.ctx,
-            quiet=self.options.quiet,
-            template=self.options.template,
-        )
+        weights = fetched(source, self.surroundings, self.options)
         old = self.model.weights
         self._interrupt.requested = False
         try:
