@@ -193,7 +193,6 @@ def _answer(options: RunOptions, weights: Weights, surroundings: Settings) -> in
             note(statistics(answer, model.load_seconds))
     return exit_code(
         answers,
-        asked=options.completions,
         max_tokens=options.sampling.get("max_tokens"),
         n_ctx=model.context.n_ctx,
         fail_on_length=options.fail_on_length,

@@ -30,22 +30,21 @@ def statistics(answer: Completion, load_seconds: float) -> str:
 def exit_code(
     answers: Sequence[Completion],
     *,
-    asked: int,
     max_tokens: int | None,
     n_ctx: int,
     fail_on_length: bool,
     say: Callable[[str], object],
 ) -> int:
-    """What the answers to one prompt come to; `asked` is how many there should be.
+    """What the answers to one prompt come to.
 
     Raises:
         LokalError: the only answer failed.
-        KeyboardInterrupt: Ctrl-C ended an answer, or kept some from being finished.
+        KeyboardInterrupt: Ctrl-C ended an answer.
     """
-    if len(answers) < asked or any(a.finish_reason is FinishReason.ABORTED for a in answers):
+    if any(answer.finish_reason is FinishReason.ABORTED for answer in answers):
         raise KeyboardInterrupt
     failed = next((answer.error for answer in answers if answer.error), None)
-    if failed and asked == 1:
+    if failed and len(answers) == 1:
         raise failed
     if failed:
         show_error(failed, as_json=False)
