@@ -1,4 +1,4 @@
-"""One answer of a conversation: written as it comes, and told about."""
+"""One answer of a conversation: written as it comes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lokal.cli.aside import Aside
-from lokal.cli.output import note
 from lokal.cli.views import View
 from lokal.completion import Completion, completion
 from lokal.engine.chat import Message
 from lokal.engine.prompt import PromptFormat
-from lokal.engine.request import Event, FinishEvent, FinishReason, Request
+from lokal.engine.request import Event, FinishEvent, Request
 from lokal.errors import LokalError
 from lokal.model import Model
 
@@ -74,27 +73,3 @@ def as_written(text: str, model: Model, format_: PromptFormat, asked: Sequence[M
     with contextlib.suppress(LokalError):
         return bare if bare == text else max((bare, text), key=n_cached)
     return bare
-
-
-def limit_note(answer: Completion, max_tokens: int | None, n_ctx: int) -> str | None:
-    """Why an answer has no end, if it has none."""
-    if answer.finish_reason is not FinishReason.LENGTH:
-        return None
-    if answer.usage.completion_tokens == max_tokens:
-        why = f"the limit of {max_tokens} tokens; /set max_tokens raises it"
-    else:
-        why = f"the end of the context ({n_ctx} tokens); -c raises it"
-    return f"note: the answer stopped at {why}"
-
-
-def tell_cost(answer: Completion) -> None:
-    """Tokens evaluated, cached and generated, and the speed."""
-    usage, timings = answer.usage, answer.timings
-    n_new = usage.prompt_tokens - usage.cached_tokens
-    after_first = max(0, usage.completion_tokens - 1)
-    note(
-        f"prompt {n_new} tokens, {usage.cached_tokens} cached"
-        f" · first token after {timings.prompt:.2f} s"
-        f" · generated {usage.completion_tokens} tokens"
-        f" ({after_first / max(timings.generate, 1e-9):.1f}/s)"
-    )

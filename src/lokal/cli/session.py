@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lokal.cli.aside import Aside
+from lokal.cli.ending import cost, limit
 from lokal.cli.fetch import fetched
 from lokal.cli.output import note, show_error
-from lokal.cli.reply import as_written, limit_note, reply, tell_cost
+from lokal.cli.reply import as_written, reply
 from lokal.cli.room import dropped
 from lokal.cli.terminal import on_ctrl_c, someone_there
 from lokal.cli.transcripts import Transcript, remember
@@ -282,10 +283,10 @@ class Session:
         if n_dropped:  # even if nobody wants to read anything: it is gone
             turns = "the oldest turn" if n_dropped == 1 else f"the oldest {n_dropped} turns"
             note(f"note: the context of {n_ctx} tokens is full; dropped {turns}")
-        if limit := limit_note(answer, params.max_tokens, n_ctx):
-            options.say(limit)
+        if cut := limit(answer, params.max_tokens, n_ctx, "/set max_tokens"):
+            options.say(cut.note)
         if options.verbose:
-            tell_cost(answer)
+            note(cost(answer))
         if self.at_terminal:
             options.say("")
 
