@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,21 +17,13 @@ from lokal.cli.grammar_options import check_end
 from lokal.cli.made import made_with
 from lokal.cli.output import Sink, note, open_sink, write_json
 from lokal.cli.prompt_input import PromptSource
-from lokal.completion import Completion, completion
+from lokal.cli.reply import follow
+from lokal.completion import Completion
 from lokal.conversation import Conversation, conversation
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaModel, native_log
 from lokal.engine.prompt import Prompt, PromptFormat, PromptOptions
-from lokal.engine.request import (
-    MAX_SEED,
-    Event,
-    FinishEvent,
-    FinishReason,
-    Request,
-    SamplingParams,
-    TextEvent,
-    check_seed,
-)
+from lokal.engine.request import MAX_SEED, FinishReason, Request, SamplingParams, check_seed
 from lokal.engine.scheduler import check_length
 from lokal.errors import UsageError
 from lokal.loading import LoadOptions, check_adapters, choose_context
@@ -205,31 +197,6 @@ def _refuse_overwriting(output: str | None) -> None:
             raise UsageError(f"{output} is a model", hint="choose another file with -o")
 
 
-def _stream(
-    options: RunOptions, stream: Iterable[Event], request: Request, sink: Sink, aside: Aside
-) -> Completion:
-    """Write the answer as it comes; Ctrl-C ends it and keeps what was written."""
-    events: list[Event] = []
-    try:
-        for event in stream:
-            events.append(event)
-            if isinstance(event, TextEvent):
-                if event.reasoning:
-                    aside.write(event.text)
-                else:
-                    aside.end()
-                    if not options.json:
-                        sink.write(event.text)
-    except KeyboardInterrupt:
-        if not (events and isinstance(events[-1], FinishEvent)):
-            raise  # a second Ctrl-C, in the middle of our own work
-    finally:
-        aside.end()
-    if not options.json:
-        sink.end()
-    return completion(request, events)
-
-
 def _requests(options: RunOptions, model: Model) -> list[Request]:
     """One for each answer; their seeds count up from the first one's."""
     prompt = _prompt(options, model.format(options.form), model.context.n_ctx)
@@ -249,13 +216,16 @@ def _written(
 ) -> list[Completion]:
     """Write one answer after another; after Ctrl-C what there is of each."""
     n = len(requests)
+    write: Callable[[str], object] = (lambda _: None) if options.json else sink.write
     # For people; programs count lines, or use JSON.
     numbered = n > 1 and not options.json and sys.stderr and sys.stderr.isatty()
     answers: list[Completion] = []
     for request, events in zip(requests, model.side_by_side(requests), strict=True):
         if numbered:
             options.say(f"-- {len(answers) + 1} of {n}")
-        answers.append(_stream(options, events, request, sink, aside))
+        answers.append(follow(request, events, write, aside).answer)
+        if not options.json:
+            sink.end()
         if any(answer.finish_reason is FinishReason.ABORTED for answer in answers):
             interrupt.request()  # no more is computed; what is there comes out
     interrupt.requested = False

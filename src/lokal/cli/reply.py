@@ -1,19 +1,21 @@
-"""One answer of a conversation: written as it comes."""
+"""One answer, written as it comes: the whole of a run, or a turn of a conversation."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from lokal.cli.aside import Aside
-from lokal.cli.views import View
 from lokal.completion import Completion, completion
 from lokal.engine.chat import Message
 from lokal.engine.prompt import PromptFormat
 from lokal.engine.request import Event, FinishEvent, Request
 from lokal.errors import LokalError
 from lokal.model import Model
+
+if TYPE_CHECKING:
+    from lokal.cli.views import View
 
 
 class Reply(NamedTuple):
@@ -28,32 +30,50 @@ class Reply(NamedTuple):
         return bool(self.answer.text) or not (self.interrupted or self.answer.error)
 
 
-def reply(model: Model, request: Request, view: View, aside: Aside) -> Reply:
-    """Ask, and write the answer as it comes; how it ended is for the caller to tell."""
-    events: list[Event] = []
-    drop_space = request.drop_space and request.reasoning is None
-    if drop_space:
-        request = request._replace(drop_space=False)  # `as_written` decides about it
+def follow(
+    request: Request, events: Iterable[Event], write: Callable[[str], object], aside: Aside
+) -> Reply:
+    """Write the answer as it comes; Ctrl-C ends it and keeps what was written.
+
+    Raises:
+        KeyboardInterrupt: a second Ctrl-C, in the middle of our own work.
+    """
+    seen: list[Event] = []
     interrupted = False
     try:
-        with contextlib.closing(model.events(request)) as stream:
-            for event in stream:
-                events.append(event)
-                if isinstance(event, FinishEvent):
-                    continue
-                if event.reasoning:
-                    aside.write(event.text)
-                elif event.text:
-                    aside.end()
-                    drop = drop_space and not view.begun
-                    view.write(event.text.removeprefix(" ") if drop else event.text)
-    except KeyboardInterrupt:  # after the final event, however often the key was pressed
+        for event in events:
+            seen.append(event)
+            if isinstance(event, FinishEvent):
+                continue
+            if event.reasoning:
+                aside.write(event.text)
+            elif event.text:
+                aside.end()
+                write(event.text)
+    except KeyboardInterrupt:
+        if not (seen and isinstance(seen[-1], FinishEvent)):
+            raise
         interrupted = True
     finally:
         aside.end()
+    return Reply(completion(request, seen), interrupted)
+
+
+def reply(model: Model, request: Request, view: View, aside: Aside) -> Reply:
+    """Ask for a turn's answer and write it; how it ended is for the caller to tell."""
+    drop_space = request.drop_space and request.reasoning is None
+    if drop_space:
+        request = request._replace(drop_space=False)  # `as_written` decides about it
+
+    def write(text: str) -> None:
+        view.write(text.removeprefix(" ") if drop_space and not view.begun else text)
+
+    try:
+        with contextlib.closing(model.events(request)) as events:
+            made = follow(request, events, write, aside)
+    finally:
         if view.begun:
             view.end()
-    made = Reply(completion(request, events), interrupted)
     if made.is_one and not made.answer.text:
         view.end()  # an answer without a word has its line too
     return made
