@@ -21,7 +21,7 @@ from lokal.completion import Completion
 from lokal.dialogue import Dialogue
 from lokal.engine.chat import Message
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.prompt import PromptOptions
+from lokal.engine.prompt import Prompt, PromptOptions
 from lokal.engine.request import MAX_SEED, Request, SamplingParams
 from lokal.errors import LokalError, UsageError
 from lokal.loading import LoadOptions
@@ -266,10 +266,17 @@ class Session:
 
     def _request(self) -> tuple[Request, int]:
         """The conversation as a request, and how many of its oldest turns had no room in it."""
-        params = self._params(self.sampling)
+        params, format_ = self._params(self.sampling), self.model.format(self.form)
         n_ctx, shift = self.model.context.n_ctx, self.options.shift
-        n_dropped = dropped(self.dialogue, self.tokens, n_ctx, params.max_tokens, shift=shift)
-        prompt = self.model.format(self.form).build(self.dialogue.without(n_dropped))
+        prompts: dict[int, Prompt] = {}
+
+        def size(messages: Sequence[Message]) -> int:
+            prompt = prompts[len(messages)] = format_.build(messages)
+            return self.model.n_tokens(prompt)
+
+        n_dropped = dropped(self.dialogue, size, n_ctx, params.max_tokens, shift=shift)
+        # What was measured is sent: a long conversation takes a while to render and tokenize.
+        prompt = prompts[len(self.dialogue.without(n_dropped))]
         return self.model.request(prompt, params, self.seed), n_dropped
 
     def _record(self, answer: Completion, params: SamplingParams, n_dropped: int) -> None:
