@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,21 +17,13 @@ from lokal.cli.grammar_options import check_end
 from lokal.cli.made import made_with
 from lokal.cli.output import Sink, note, open_sink, write_json
 from lokal.cli.prompt_input import PromptSource
-from lokal.completion import Completion, completion
+from lokal.cli.reply import follow
+from lokal.completion import Completion
 from lokal.conversation import Conversation, conversation
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaModel, native_log
 from lokal.engine.prompt import Prompt, PromptFormat, PromptOptions
-from lokal.engine.request import (
-    MAX_SEED,
-    Event,
-    FinishEvent,
-    FinishReason,
-    Request,
-    SamplingParams,
-    TextEvent,
-    check_seed,
-)
+from lokal.engine.request import MAX_SEED, FinishReason, Request, SamplingParams, check_seed
 from lokal.engine.scheduler import check_length
 from lokal.errors import UsageError
 from lokal.loading import LoadOptions, check_adapters, choose_context
@@ -98,14 +90,7 @@ def execute(options: RunOptions) -> int:
             f"{source.name} is not on this machine, and a dry run fetches nothing",
             hint="without --dry-run it is fetched",
         )
-    weights = fetched(
-        source,
-        surroundings,
-        ctx=options.load.ctx,
-        quiet=options.quiet,
-        template=options.template,
-        raw=options.form.raw,
-    )
+    weights = fetched(source, surroundings, options)
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
     with log:
         if options.dry_run:
@@ -179,28 +164,23 @@ def _answer(options: RunOptions, weights: Weights, surroundings: Settings) -> in
     with Model(weights, options.load, interrupt) as model:
         if model.context.note:
             options.say(f"note: {model.context.note}")
-        prompt = _prompt(options, model.format(options.form), model.context.n_ctx)
-        params = model.sampling(**options.sampling, logit_bias=model.logit_bias(options.logit_bias))
-        request = model.request(prompt, params, options.seed, options.grammar)
+        requests = _requests(options, model)
+        alone = len(requests) == 1
+        aside = Aside(shown=alone and not options.quiet, color=not surroundings.no_color)
         gc.freeze()  # what a start left behind stays, so that no collection scans it
         gc.enable()
         with open_sink(options.output) as sink:
             with interrupt.listening():
-                if options.completions > 1:
-                    answers = _several(options, model, prompt, request, sink, interrupt)
-                else:
-                    aside = Aside(shown=not options.quiet, color=not surroundings.no_color)
-                    answers = [_stream(options, model.events(request), request, sink, aside)]
-            if options.json and (options.completions > 1 or not answers[0].error):
-                origin = _origin(options, model, request, surroundings)
+                answers = _written(options, model, requests, sink, aside, interrupt)
+            if options.json and not (alone and answers[0].error):
+                origin = _origin(options, model, requests[0], surroundings)
                 results = [as_dict(answer, origin) for answer in answers]
-                write_json(results if options.completions > 1 else results[0], sink)
+                write_json(results[0] if alone else results, sink)
     if options.verbose:
         for answer in answers:
             note(statistics(answer, model.load_seconds))
     return exit_code(
         answers,
-        asked=options.completions,
         max_tokens=options.sampling.get("max_tokens"),
         n_ctx=model.context.n_ctx,
         fail_on_length=options.fail_on_length,
@@ -217,49 +197,35 @@ def _refuse_overwriting(output: str | None) -> None:
             raise UsageError(f"{output} is a model", hint="choose another file with -o")
 
 
-def _stream(
-    options: RunOptions, stream: Iterable[Event], request: Request, sink: Sink, aside: Aside
-) -> Completion:
-    """Write the answer as it comes; Ctrl-C ends it and keeps what was written."""
-    events: list[Event] = []
-    try:
-        for event in stream:
-            events.append(event)
-            if isinstance(event, TextEvent):
-                if event.reasoning:
-                    aside.write(event.text)
-                else:
-                    aside.end()
-                    if not options.json:
-                        sink.write(event.text)
-    except KeyboardInterrupt:
-        if not (events and isinstance(events[-1], FinishEvent)):
-            raise  # a second Ctrl-C, in the middle of our own work
-    finally:
-        aside.end()
-    if not options.json:
-        sink.end()
-    return completion(request, events)
+def _requests(options: RunOptions, model: Model) -> list[Request]:
+    """One for each answer; their seeds count up from the first one's."""
+    prompt = _prompt(options, model.format(options.form), model.context.n_ctx)
+    params = model.sampling(**options.sampling, logit_bias=model.logit_bias(options.logit_bias))
+    first = model.request(prompt, params, options.seed, options.grammar)
+    seeds = [(first.seed + n) % (MAX_SEED + 1) for n in range(1, options.completions)]
+    return [first, *(model.request(prompt, params, seed, options.grammar) for seed in seeds)]
 
 
-def _several(
+def _written(
     options: RunOptions,
     model: Model,
-    prompt: Prompt,
-    first: Request,
+    requests: Sequence[Request],
     sink: Sink,
+    aside: Aside,
     interrupt: Interrupt,
 ) -> list[Completion]:
-    """Write several answers one after another; after Ctrl-C what there is of each."""
-    n, many = options.completions, MAX_SEED + 1
-    seeds = [(first.seed + number) % many for number in range(n)]
-    requests = [model.request(prompt, first.params, seed, options.grammar) for seed in seeds]
+    """Write one answer after another; after Ctrl-C what there is of each."""
+    n = len(requests)
+    write: Callable[[str], object] = (lambda _: None) if options.json else sink.write
+    # For people; programs count lines, or use JSON.
+    numbered = n > 1 and not options.json and sys.stderr and sys.stderr.isatty()
     answers: list[Completion] = []
     for request, events in zip(requests, model.side_by_side(requests), strict=True):
-        # For people; programs count lines, or use JSON.
-        if not options.json and sys.stderr and sys.stderr.isatty():
+        if numbered:
             options.say(f"-- {len(answers) + 1} of {n}")
-        answers.append(_stream(options, events, request, sink, Aside(shown=False)))
+        answers.append(follow(request, events, write, aside).answer)
+        if not options.json:
+            sink.end()
         if any(answer.finish_reason is FinishReason.ABORTED for answer in answers):
             interrupt.request()  # no more is computed; what is there comes out
     interrupt.requested = False

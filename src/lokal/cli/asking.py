@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -99,18 +99,17 @@ def prompt_options(
         UsageError: variables that are no JSON object, or on a command line with --raw.
     """
     if raw:
-        _refuse_beside_raw(context, {"--template-kwargs": "template_kwargs"})
+        _refuse_beside_raw(context, "--template-kwargs", "template_kwargs")
         if think:
-            _refuse_beside_raw(context, {"--think": "think"})
+            _refuse_beside_raw(context, "--think", "think")
         return PromptOptions(raw)
     return PromptOptions(think=think, template_kwargs=_variables(template_kwargs))
 
 
-def _refuse_beside_raw(context: typer.Context, flags: Mapping[str, str]) -> None:
+def _refuse_beside_raw(context: typer.Context, flag: str, name: str) -> None:
     """What is set elsewhere than on the command line just has no effect on a raw completion."""
-    for flag, name in flags.items():
-        if rank(context, name) == ON_COMMAND_LINE:
-            raise UsageError(f"both --raw and {flag}", hint="--raw uses no chat template")
+    if rank(context, name) == ON_COMMAND_LINE:
+        raise UsageError(f"both --raw and {flag}", hint="--raw uses no chat template")
 
 
 def _variables(text: str | None) -> dict[str, Any]:
@@ -137,6 +136,6 @@ def chat_template(context: typer.Context, name: str | None, *, raw: bool = False
         UsageError: it cannot be read, or stands on a command line with --raw.
     """
     if raw:
-        _refuse_beside_raw(context, {"--chat-template": "chat_template"})
+        _refuse_beside_raw(context, "--chat-template", "chat_template")
         return None
     return None if name is None else read_text(name, "--chat-template")

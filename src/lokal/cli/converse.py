@@ -32,13 +32,7 @@ def execute(options: ChatOptions) -> int:
     surroundings = settings.load(offline=options.offline)
     last = _last(surroundings) if options.resume else None
     source = find(options.model, surroundings)
-    weights = fetched(
-        source,
-        surroundings,
-        ctx=options.load.ctx,
-        quiet=options.quiet,
-        template=options.template,
-    )
+    weights = fetched(source, surroundings, options)
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
     interrupt = Interrupt()
     load = partial(_load, options, interrupt)

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lokal.cli.output import note
 from lokal.settings import Settings
 from lokal.weights import Source, Weights, obtain
 
 if TYPE_CHECKING:
+    from lokal.engine.prompt import PromptOptions
     from lokal.hub.client import Progress
+    from lokal.loading import LoadOptions
 
 
-def fetched(
-    source: Source,
-    surroundings: Settings,
-    *,
-    ctx: int | None,
-    quiet: bool,
-    template: str | None = None,
-    raw: bool = False,
-) -> Weights:
+class Wanted(Protocol):
+    """What the options of such a verb have in common."""
+
+    @property
+    def load(self) -> LoadOptions:
+        """How the model is to be loaded."""
+
+    @property
+    def form(self) -> PromptOptions:
+        """How it is to be addressed."""
+
+    @property
+    def template(self) -> str | None:
+        """The text of a chat template of the user's."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody wants lines for people."""
+
+
+def fetched(source: Source, surroundings: Settings, options: Wanted) -> Weights:
     """The weights, fetched if they are not here yet, with progress unless nobody wants it.
 
-    `template` is a chat template of the user's; that there is none at all is said, unless the model
-    is to complete raw text.
+    They have the user's chat template, if there is one; that there is none at all is said, unless
+    the model is to complete raw text.
 
     Raises:
         LokalError: as from `obtain`.
@@ -35,10 +49,10 @@ def fetched(
 
         return progress(surroundings)
 
-    weights = obtain(source, surroundings, None if quiet else shown, ctx=ctx)
-    if template is not None:
-        weights = weights._replace(own_template=template)
-    if weights.template is None and not (raw or quiet):
+    weights = obtain(source, surroundings, None if options.quiet else shown, ctx=options.load.ctx)
+    if options.template is not None:
+        weights = weights._replace(own_template=options.template)
+    if weights.template is None and not (options.form.raw or options.quiet):
         note(
             f"note: {weights.name} has no chat template, it completes the text as it is;"
             " --chat-template gives it one"

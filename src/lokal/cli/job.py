@@ -26,6 +26,7 @@ from lokal.cli.prompt_input import SILENCE, check_text
 from lokal.cli.watchers import Sampled, number, watcher
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import native_log
+from lokal.engine.prompt import PromptOptions
 from lokal.engine.request import SamplingParams, check_seed
 from lokal.errors import BatchError, RefusedError, UsageError
 from lokal.loading import LoadOptions
@@ -52,6 +53,11 @@ class BatchOptions(NamedTuple):
     quiet: bool
     verbose: int
     offline: bool
+
+    @property
+    def form(self) -> PromptOptions:
+        """How a conversation is to become a prompt."""
+        return self.job.form
 
     @property
     def continues(self) -> bool:
@@ -92,14 +98,7 @@ def execute(options: BatchOptions) -> int:
         if options.sample is not None:
             rows = sample(rows, options.sample)
         with _output(options, stream) as output:
-            weights = fetched(
-                source,
-                surroundings,
-                ctx=options.load.ctx,
-                quiet=options.quiet,
-                template=options.template,
-                raw=options.job.form.raw,
-            )
+            weights = fetched(source, surroundings, options)
             with native_log(note) if options.verbose > 1 else contextlib.nullcontext():
                 job = _run(options, weights, surroundings, rows, output, stream)
     return _report(options, job, output)
@@ -201,7 +200,7 @@ def _run(
 def _try_template(model: Model, options: BatchOptions) -> None:
     """Raises: LoadError: the chat template is broken, and would be for every row."""
     with contextlib.suppress(RefusedError):  # this conversation it refuses, others perhaps not
-        model.format(options.job.form).build([{"role": "user", "content": "?"}])
+        model.format(options.form).build([{"role": "user", "content": "?"}])
 
 
 def _made(options: BatchOptions, model: Model, surroundings: Settings) -> Made:

@@ -1,20 +1,21 @@
-"""One answer of a conversation: written as it comes, and told about."""
+"""One answer, written as it comes: the whole of a run, or a turn of a conversation."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from lokal.cli.aside import Aside
-from lokal.cli.output import note
-from lokal.cli.views import View
 from lokal.completion import Completion, completion
 from lokal.engine.chat import Message
 from lokal.engine.prompt import PromptFormat
-from lokal.engine.request import Event, FinishEvent, FinishReason, Request
+from lokal.engine.request import Event, FinishEvent, Request
 from lokal.errors import LokalError
 from lokal.model import Model
+
+if TYPE_CHECKING:
+    from lokal.cli.views import View
 
 
 class Reply(NamedTuple):
@@ -29,32 +30,50 @@ class Reply(NamedTuple):
         return bool(self.answer.text) or not (self.interrupted or self.answer.error)
 
 
-def reply(model: Model, request: Request, view: View, aside: Aside) -> Reply:
-    """Ask, and write the answer as it comes; how it ended is for the caller to tell."""
-    events: list[Event] = []
-    drop_space = request.drop_space and request.reasoning is None
-    if drop_space:
-        request = request._replace(drop_space=False)  # `as_written` decides about it
+def follow(
+    request: Request, events: Iterable[Event], write: Callable[[str], object], aside: Aside
+) -> Reply:
+    """Write the answer as it comes; Ctrl-C ends it and keeps what was written.
+
+    Raises:
+        KeyboardInterrupt: a second Ctrl-C, in the middle of our own work.
+    """
+    seen: list[Event] = []
     interrupted = False
     try:
-        with contextlib.closing(model.events(request)) as stream:
-            for event in stream:
-                events.append(event)
-                if isinstance(event, FinishEvent):
-                    continue
-                if event.reasoning:
-                    aside.write(event.text)
-                elif event.text:
-                    aside.end()
-                    drop = drop_space and not view.begun
-                    view.write(event.text.removeprefix(" ") if drop else event.text)
-    except KeyboardInterrupt:  # after the final event, however often the key was pressed
+        for event in events:
+            seen.append(event)
+            if isinstance(event, FinishEvent):
+                continue
+            if event.reasoning:
+                aside.write(event.text)
+            elif event.text:
+                aside.end()
+                write(event.text)
+    except KeyboardInterrupt:
+        if not (seen and isinstance(seen[-1], FinishEvent)):
+            raise
         interrupted = True
     finally:
         aside.end()
+    return Reply(completion(request, seen), interrupted)
+
+
+def reply(model: Model, request: Request, view: View, aside: Aside) -> Reply:
+    """Ask for a turn's answer and write it; how it ended is for the caller to tell."""
+    drop_space = request.drop_space and request.reasoning is None
+    if drop_space:
+        request = request._replace(drop_space=False)  # `as_written` decides about it
+
+    def write(text: str) -> None:
+        view.write(text.removeprefix(" ") if drop_space and not view.begun else text)
+
+    try:
+        with contextlib.closing(model.events(request)) as events:
+            made = follow(request, events, write, aside)
+    finally:
         if view.begun:
             view.end()
-    made = Reply(completion(request, events), interrupted)
     if made.is_one and not made.answer.text:
         view.end()  # an answer without a word has its line too
     return made
@@ -74,27 +93,3 @@ def as_written(text: str, model: Model, format_: PromptFormat, asked: Sequence[M
     with contextlib.suppress(LokalError):
         return bare if bare == text else max((bare, text), key=n_cached)
     return bare
-
-
-def limit_note(answer: Completion, max_tokens: int | None, n_ctx: int) -> str | None:
-    """Why an answer has no end, if it has none."""
-    if answer.finish_reason is not FinishReason.LENGTH:
-        return None
-    if answer.usage.completion_tokens == max_tokens:
-        why = f"the limit of {max_tokens} tokens; /set max_tokens raises it"
-    else:
-        why = f"the end of the context ({n_ctx} tokens); -c raises it"
-    return f"note: the answer stopped at {why}"
-
-
-def tell_cost(answer: Completion) -> None:
-    """Tokens evaluated, cached and generated, and the speed."""
-    usage, timings = answer.usage, answer.timings
-    n_new = usage.prompt_tokens - usage.cached_tokens
-    after_first = max(0, usage.completion_tokens - 1)
-    note(
-        f"prompt {n_new} tokens, {usage.cached_tokens} cached"
-        f" · first token after {timings.prompt:.2f} s"
-        f" · generated {usage.completion_tokens} tokens"
-        f" ({after_first / max(timings.generate, 1e-9):.1f}/s)"
-    )

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from lokal.cli.aside import Aside
+from lokal.cli.ending import cost, limit
 from lokal.cli.fetch import fetched
 from lokal.cli.output import note, show_error
-from lokal.cli.reply import as_written, limit_note, reply, tell_cost
+from lokal.cli.reply import as_written, reply
 from lokal.cli.room import dropped
 from lokal.cli.terminal import on_ctrl_c, someone_there
 from lokal.cli.transcripts import Transcript, remember
@@ -20,7 +21,7 @@ from lokal.completion import Completion
 from lokal.dialogue import Dialogue
 from lokal.engine.chat import Message
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.prompt import PromptOptions
+from lokal.engine.prompt import Prompt, PromptOptions
 from lokal.engine.request import MAX_SEED, Request, SamplingParams
 from lokal.errors import LokalError, UsageError
 from lokal.loading import LoadOptions
@@ -148,13 +149,7 @@ class Session:
             LokalError: there is no such model, or it cannot be fetched or loaded.
         """
         source = find(name, self.surroundings)
-        weights = fetched(
-            source,
-            self.surroundings,
-            ctx=self.options.load.ctx,
-            quiet=self.options.quiet,
-            template=self.options.template,
-        )
+        weights = fetched(source, self.surroundings, self.options)
         old = self.model.weights
         self._interrupt.requested = False
         try:
@@ -271,10 +266,17 @@ class Session:
 
     def _request(self) -> tuple[Request, int]:
         """The conversation as a request, and how many of its oldest turns had no room in it."""
-        params = self._params(self.sampling)
+        params, format_ = self._params(self.sampling), self.model.format(self.form)
         n_ctx, shift = self.model.context.n_ctx, self.options.shift
-        n_dropped = dropped(self.dialogue, self.tokens, n_ctx, params.max_tokens, shift=shift)
-        prompt = self.model.format(self.form).build(self.dialogue.without(n_dropped))
+        prompts: dict[int, Prompt] = {}
+
+        def size(messages: Sequence[Message]) -> int:
+            prompt = prompts[len(messages)] = format_.build(messages)
+            return self.model.n_tokens(prompt)
+
+        n_dropped = dropped(self.dialogue, size, n_ctx, params.max_tokens, shift=shift)
+        # What was measured is sent: a long conversation takes a while to render and tokenize.
+        prompt = prompts[len(self.dialogue.without(n_dropped))]
         return self.model.request(prompt, params, self.seed), n_dropped
 
     def _record(self, answer: Completion, params: SamplingParams, n_dropped: int) -> None:
@@ -288,10 +290,10 @@ class Session:
         if n_dropped:  # even if nobody wants to read anything: it is gone
             turns = "the oldest turn" if n_dropped == 1 else f"the oldest {n_dropped} turns"
             note(f"note: the context of {n_ctx} tokens is full; dropped {turns}")
-        if limit := limit_note(answer, params.max_tokens, n_ctx):
-            options.say(limit)
+        if cut := limit(answer, params.max_tokens, n_ctx, "/set max_tokens"):
+            options.say(cut.note)
         if options.verbose:
-            tell_cost(answer)
+            note(cost(answer))
         if self.at_terminal:
             options.say("")
 

@@ -16,10 +16,6 @@ from lokal.errors import UsageError
 DEFAULT = "default"  # the value that takes a change back
 
 
-def _number(text: str) -> float:
-    return float(text)
-
-
 def _switch(text: str) -> bool:
     known = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
     return known[text.lower()]
@@ -31,11 +27,11 @@ def _texts(text: str) -> tuple[str, ...]:
 
 # How a value is read, and what to say where it is none.
 KINDS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "temperature": (_number, "a number"),
+    "temperature": (float, "a number"),
     "top_k": (int, "a whole number"),
-    "top_p": (_number, "a number"),
-    "min_p": (_number, "a number"),
-    "repeat_penalty": (_number, "a number"),
+    "top_p": (float, "a number"),
+    "min_p": (float, "a number"),
+    "repeat_penalty": (float, "a number"),
     "max_tokens": (int, "a whole number"),
     "stop": (_texts, "texts, in quotes where they have blanks"),
     "ignore_eos": (_switch, "on or off"),
@@ -56,7 +52,8 @@ def set_option(session: Session, argument: str) -> None:
         UsageError: there is no such option, or this is no value for it.
     """
     if not argument:
-        return _show(session)
+        _show(session)
+        return
     typed, _, value = argument.replace("=", " ", 1).partition(" ")
     name = typed.lstrip("-").replace("-", "_").lower()
     name, value = SHORT.get(name, name), value.strip()
@@ -66,12 +63,9 @@ def set_option(session: Session, argument: str) -> None:
             f"there is no option {typed}",
             hint=f"did you mean {' or '.join(close)}?" if close else "/set shows them all",
         )
-    if not value:
-        note(f"{name} {plain(_in_force(session)[name])}")
-        return None
-    _put(session, name, None if value.lower() == DEFAULT else _read(name, value))
+    if value:
+        _put(session, name, None if value.lower() == DEFAULT else _read(name, value))
     note(f"{name} {plain(_in_force(session)[name])}")
-    return None
 
 
 def _read(name: str, text: str) -> Any:

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from lokal.engine.logprobs import Likely
 
 PENALTY_WINDOW = 64  # tokens that repeat_penalty looks back; llama.cpp's own default
-GREEDY_BELOW = (
-    1e-6  # of a temperature; divided by far less, logits are infinite and lose their order
-)
+# Of a temperature; divided by far less, logits are infinite and lose their order.
+GREEDY_BELOW = 1e-6
 WORTH_THREADS = 2**20  # logits to sample from; fewer are done before a thread wakes up
 
 Place = tuple[Sequence, int]

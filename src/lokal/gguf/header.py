@@ -98,7 +98,6 @@ class Header:
     `check`, all shards together. Keys that are absent, or of the wrong type, read as None.
     """
 
-    version: int
     metadata: Mapping[str, Value]
     tensors: tuple[TensorInfo, ...]
     data_offset: int
@@ -140,11 +139,6 @@ class Header:
     def license(self) -> str | None:
         """The licence as the file states it: an SPDX identifier, or a name in words."""
         return self.text("general.license") or self.text("general.license.name")
-
-    @property
-    def size_label(self) -> str | None:
-        """The size in words, such as `8x7B`."""
-        return self.text("general.size_label")
 
     @property
     def context_length(self) -> int | None:
@@ -246,14 +240,14 @@ class Header:
                 found[name] = kind(f"{value:.6g}") if kind is float else kind(value)
         return found
 
-    def kv_bytes(self, n_ctx: int, bytes_per_element: float = 2) -> int:
-        """Bytes of KV cache for `n_ctx` tokens; 2 bytes an element is llama.cpp's F16 default.
+    def kv_bytes(self, n_ctx: int) -> int:
+        """Bytes of KV cache for `n_ctx` tokens, in llama.cpp's default of F16.
 
         Exact for plain attention with grouped heads (llama, mixtral, grok). An upper bound with
         sliding windows; hybrid and compressed-attention models keep other state besides.
         """
         elements = sum(self.kv_head_counts) * (self.key_length + self.value_length)
-        return math.ceil(elements * n_ctx * bytes_per_element)
+        return 2 * elements * n_ctx
 
     def _per_block(self, key: str) -> tuple[int, ...]:
         values = self.integers(self.own(key))

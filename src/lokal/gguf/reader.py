@@ -91,7 +91,7 @@ def parse(buffer: Buffer) -> Header:
         LoadError: a version or tensor type that llama.cpp does not read.
     """
     cursor = _Cursor(buffer)
-    version, tensor_count, item_count = _preamble(cursor)
+    tensor_count, item_count = _preamble(cursor)
     metadata: dict[str, Value] = {}
     for _ in range(item_count):
         key = cursor.name()
@@ -121,7 +121,7 @@ def parse(buffer: Buffer) -> Header:
         end = _padded(tensor.offset + tensor.nbytes, alignment)
     data_offset = _padded(cursor.at, alignment) if tensors else cursor.at
     last = tensors[-1].offset + tensors[-1].nbytes if tensors else 0
-    return Header(version, metadata, tuple(tensors), data_offset, alignment, data_offset + last)
+    return Header(metadata, tuple(tensors), data_offset, alignment, data_offset + last)
 
 
 def read(path: Path) -> Header:
@@ -156,9 +156,9 @@ def strings(buffer: Buffer, array: Array) -> list[bytes]:
 class _Cursor:
     """Where the reader is; every step is checked against the buffer's end."""
 
-    def __init__(self, buffer: Buffer, at: int = 0) -> None:
+    def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer
-        self.at = at
+        self.at = 0
 
     def demand(self, size: int) -> int:
         """Step over `size` bytes that must be there, and return where they begin."""
@@ -205,8 +205,8 @@ class _Cursor:
         self.demand(at - self.at)
 
 
-def _preamble(cursor: _Cursor) -> tuple[int, int, int]:
-    """The version and the numbers of tensors and metadata items."""
+def _preamble(cursor: _Cursor) -> tuple[int, int]:
+    """The numbers of tensors and metadata items."""
     if cursor.buffer[: len(MAGIC)] != MAGIC[: len(cursor.buffer)]:
         raise _damaged("it does not begin with GGUF")
     cursor.demand(len(MAGIC))
@@ -220,7 +220,7 @@ def _preamble(cursor: _Cursor) -> tuple[int, int, int]:
     tensors, items = cursor.u64(), cursor.u64()
     if tensors > _MAX_TENSORS or items > _MAX_ITEMS:
         raise _damaged(f"{tensors} tensors and {items} metadata items are absurd numbers")
-    return version, tensors, items
+    return tensors, items
 
 
 def _value(cursor: _Cursor, kind: int, *, keep: bool) -> Value:
