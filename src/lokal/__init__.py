@@ -40,6 +40,8 @@ def load(
     threads: int | None = None,
     gpu_layers: str | int = "auto",
     parallel: str | int = 1,
+    kv_type: str = "f16",
+    require_gpu: bool = False,
     lora: str | os.PathLike[str] | Lora | Iterable[str | os.PathLike[str] | Lora] = (),
     offline: bool = False,
 ) -> Model:
@@ -49,8 +51,10 @@ def load(
         name: as for `llm run`: a name of the registry, OWNER/REPO[:QUANT], or a .gguf file.
         ctx: context size in tokens; None takes the model's own, as memory allows.
         threads: CPU threads; None takes one per physical core.
-        gpu_layers: "auto", "all", or how many layers to put on the GPU.
+        gpu_layers: "auto" (as many as fit), "all", or how many layers to put on GPUs.
         parallel: how many prompts `Model.batch` answers side by side; "auto" suits the machine.
+        kv_type: type of the numbers in the KV cache, such as "q8_0"; "q8_0,f16": keys, values.
+        require_gpu: raise `GpuError` rather than compute on the CPU alone.
         lora: adapter files that change the model, each a path, "FILE:SCALE", or a
             `lokal.engine.lora.Lora`; one or a list of them.
         offline: never use the network.
@@ -67,7 +71,15 @@ def load(
     from lokal.model import Model
     from lokal.weights import find, obtain
 
-    options = LoadOptions(ctx, threads, gpu_layers, parallel, lora=loras(lora))
+    options = LoadOptions(
+        ctx,
+        threads,
+        gpu_layers,
+        parallel,
+        lora=loras(lora),
+        kv_type=kv_type,
+        require_gpu=require_gpu,
+    )
     options.check()  # before anything is fetched
     surroundings = settings.load(offline=offline)
     name = os.fspath(name)

@@ -6,12 +6,12 @@ import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
-from lokal.engine.backend import TYPES
 from lokal.engine.llama import MAX_THREADS, check_threads
 from lokal.engine.offload import LOADS
 from lokal.errors import UsageError
 from lokal.hardware import context as sizing
 from lokal.hardware.cpu import usable_cores
+from lokal.hardware.kv_types import check_kv_type
 from lokal.hardware.placement import ALL, AUTO, Wishes
 from lokal.settings import Settings
 from lokal.weights import Weights
@@ -60,7 +60,7 @@ class LoadOptions(NamedTuple):
         if self.ctx is not None:
             sizing.check_context(self.ctx)
         for kind in self.kv_types():
-            _check_word("--kv-type", kind, TYPES)
+            check_kv_type(kind)
         _check_word("--flash-attn", self.flash, FLASH)
         _check_word("--load-mode", self.load_mode, LOADS)
         if self.require_gpu and wishes.layers == 0:

@@ -15,6 +15,7 @@ from lokal.hardware import context as sizing
 from lokal.hardware.budget import Budget, Machine
 from lokal.hardware.devices import Device, devices, gpus
 from lokal.hardware.fit import Needs, Room, needs
+from lokal.hardware.kv_types import PLAIN, check_kv_types
 from lokal.hardware.memory import available_bytes
 from lokal.hardware.placement import AUTO, Placement
 from lokal.loading import REPACK_BELOW, LoadOptions, check_adapters
@@ -34,6 +35,11 @@ class Plan(NamedTuple):
     shape: Shape
     placement: Placement
     needs: Needs
+
+    @property
+    def memory(self) -> int:
+        """Bytes of all memory that it will take."""
+        return self.placement.in_memory(self.needs) + sum(self.placement.load(self.needs))
 
 
 class Memory(NamedTuple):
@@ -59,10 +65,8 @@ class Opened(NamedTuple):
 
     @property
     def memory(self) -> Memory:
-        placement, needed = self.plan.placement, self.plan.needs
-        predicted = placement.in_memory(needed) + sum(placement.load(needed))
         buffers = self.native.buffers + self.context.buffers
-        return Memory(predicted, sum(buffer.size for buffer in buffers))
+        return Memory(self.plan.memory, sum(buffer.size for buffer in buffers))
 
 
 def machine(options: LoadOptions) -> Machine:
@@ -102,7 +106,7 @@ def plan(
         GpuError: a GPU was required, and nothing fits there.
     """
     header = weights.header
-    sizing.check_kv_types(header, *options.kv_types(), options.flash)
+    check_kv_types(header, *options.kv_types(), flash=options.flash != "off")
     budget = Budget(here, options.wishes(), mapped=options.load_mode.startswith("mmap"))
     shape_of = partial(_shape, options, shares=shares, gpu=bool(here.gpus))
 
@@ -146,7 +150,7 @@ def _shape(options: LoadOptions, n_ctx: int, n_cells: int, *, shares: bool, gpu:
     if n_parallel == 1:
         # A CPU computes a turn of some tokens faster without flash attention, which takes them one
         # by one; but then the scores of all pairs of tokens need room.
-        if options.keep and n_ctx <= SMALL_CONTEXT and not gpu and values in _UNPACKED:
+        if options.keep and n_ctx <= SMALL_CONTEXT and not gpu and values in PLAIN:
             flash = "off" if flash == "auto" else flash
         share = shares and options.keep
         return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH, share, True, flash, keys, values)
@@ -160,9 +164,6 @@ def _shape(options: LoadOptions, n_ctx: int, n_cells: int, *, shares: bool, gpu:
     return Shape(
         n_parallel, n_slots, n_ctx, n_cells, BATCH_TOKENS, shares, False, flash, keys, values
     )
-
-
-_UNPACKED = ("f32", "f16", "bf16")  # quantized values need flash attention
 
 
 def _room(shape: Shape) -> Room:
@@ -288,6 +289,4 @@ def _unused() -> str | None:
     names = [gpu.name for gpu in present()]
     if not names:
         return None
-    return (
-        f"the installed llama-cpp-python cannot use {', '.join(names)}; llm doctor says what can"
-    )
+    return f"the installed llama-cpp-python cannot use {', '.join(names)}; llm doctor says what can"

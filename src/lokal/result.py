@@ -72,12 +72,13 @@ def settings_of(
     ctx: int,
     grammar: Grammar | None,
     lora: Sequence[tuple[str, float]] = (),
+    kv_type: str = "f16",
 ) -> dict[str, Any]:
     """Everything besides the weights and the seed that shapes an answer, fit for JSON.
 
     `ctx` is the context in tokens that was asked for, or the model's own, and not what memory
     allowed this time: a batch that stopped must be able to go on later. `lora` is the sha256 and
-    scale of each adapter.
+    scale of each adapter, `kv_type` the type of numbers in the KV cache.
     """
     return {
         **asdict(params),
@@ -89,6 +90,7 @@ def settings_of(
         "ctx": ctx,
         "grammar": list(grammar) if grammar else None,
         "lora": [list(adapter) for adapter in lora],
+        "kv_type": kv_type,
     }
 
 

@@ -26,8 +26,9 @@ from lokal.engine.prompt import Prompt, PromptFormat, PromptOptions
 from lokal.engine.request import MAX_SEED, FinishReason, Request, SamplingParams, check_seed
 from lokal.engine.scheduler import check_length
 from lokal.errors import UsageError
-from lokal.loading import LoadOptions, check_adapters, choose_context
+from lokal.loading import LoadOptions, check_adapters
 from lokal.model import Model
+from lokal.opening import machine, plan
 from lokal.requests import check_budget
 from lokal.result import Origin, as_dict, fingerprint
 from lokal.settings import Settings, expand
@@ -130,7 +131,8 @@ def _show(options: RunOptions, weights: Weights) -> int:
     from lokal.cli import dry_run
     from lokal.engine.logit_bias import resolve_logit_bias
 
-    context = choose_context(weights, options.load)
+    planned = plan(weights, options.load, machine(options.load))
+    context = planned.context
     check_adapters(weights, options.load.lora)
     model = LlamaModel(weights.path, Interrupt(), vocab_only=True)
     try:
@@ -149,7 +151,8 @@ def _show(options: RunOptions, weights: Weights) -> int:
         "path": str(weights.path),
         "ctx": context.n_ctx,
         "threads": options.load.native_threads(),
-        "gpu_layers": options.load.gpu_layers,
+        "device": planned.placement.description,
+        "memory": planned.memory,
         "seed": options.seed,
         "grammar": options.grammar.kind if options.grammar else None,
     }
@@ -162,8 +165,8 @@ def _show(options: RunOptions, weights: Weights) -> int:
 def _answer(options: RunOptions, weights: Weights, surroundings: Settings) -> int:
     interrupt = Interrupt()
     with Model(weights, options.load, interrupt) as model:
-        if model.context.note:
-            options.say(f"note: {model.context.note}")
+        for line in model.notes:
+            options.say(f"note: {line}")
         requests = _requests(options, model)
         alone = len(requests) == 1
         aside = Aside(shown=alone and not options.quiet, color=not surroundings.no_color)

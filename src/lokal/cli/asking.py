@@ -25,25 +25,24 @@ def at_once(completions: int) -> int:
     return min(completions, REPACK_BELOW - 1)
 
 
-def load_options(
-    ctx: int | None,
-    threads: int | None,
-    gpu_layers: str,
-    parallel: str | int,
-    lora: Sequence[str] | None,
-) -> LoadOptions:
-    """How to load a model.
+def load_options(lora: Sequence[str] | None, **asked: Any) -> LoadOptions:
+    """How to load a model: the fields of `LoadOptions`, and adapters as FILE[:SCALE].
 
     Raises:
         UsageError: an option that no file and no machine could make right.
+        GpuError: a GPU is required, and there is none.
     """
     adapters: tuple[Lora, ...] = ()
     if lora:
         from lokal.engine.lora import parse_lora
 
         adapters = tuple(map(parse_lora, lora))
-    options = LoadOptions(ctx, threads, gpu_layers, parallel, lora=adapters)
+    options = LoadOptions(lora=adapters, **asked)
     options.check()
+    if options.require_gpu:
+        from lokal.opening import machine
+
+        machine(options)  # before anything is fetched
     return options
 
 

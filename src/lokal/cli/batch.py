@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from lokal.cli import machine_options as machine
 from lokal.cli import options as opt
 
 
@@ -24,7 +25,7 @@ def batch(
     sample: opt.Sample = None,
     max_errors: opt.MaxErrors = None,
     max_tokens: opt.MaxTokens = None,
-    ctx: opt.Ctx = None,
+    ctx: machine.Ctx = None,
     temp: opt.Temp = None,
     top_p: opt.TopP = None,
     top_k: opt.TopK = None,
@@ -44,10 +45,16 @@ def batch(
     template_kwargs: opt.TemplateKwargs = None,
     think: opt.Think = None,
     reasoning_budget: opt.ReasoningBudget = None,
-    parallel: opt.Parallel = "auto",
-    threads: opt.Threads = None,
-    gpu_layers: opt.GpuLayers = "auto",
-    lora: opt.Lora = None,
+    parallel: machine.Parallel = "auto",
+    threads: machine.Threads = None,
+    gpu_layers: machine.GpuLayers = "auto",
+    require_gpu: machine.RequireGpu = False,
+    split: machine.Split = "layer",
+    main_gpu: machine.MainGpu = 0,
+    kv_type: machine.KvType = "f16",
+    flash_attn: machine.FlashAttn = "auto",
+    load_mode: machine.LoadMode = "auto",
+    lora: machine.Lora = None,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = 0,
     offline: opt.Offline = False,
@@ -92,7 +99,19 @@ def batch(
             ),
             logit_bias=asking.logit_biases(logit_bias),
             template=asking.chat_template(context, chat_template, raw=raw),
-            load=asking.load_options(ctx, threads, gpu_layers, parallel, lora),
+            load=asking.load_options(
+                lora,
+                ctx=ctx,
+                threads=threads,
+                gpu_layers=gpu_layers,
+                parallel=parallel,
+                kv_type=kv_type,
+                flash=flash_attn,
+                split=split,
+                main_gpu=main_gpu,
+                load_mode=load_mode,
+                require_gpu=require_gpu,
+            ),
             limit=limit,
             sample=sample,
             quiet=quiet,

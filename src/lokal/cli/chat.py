@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from lokal.cli import machine_options as machine
 from lokal.cli import options as opt
 
 
@@ -14,7 +15,7 @@ def chat(
     system_file: opt.SystemFile = None,
     resume: opt.Continue = False,
     max_tokens: opt.MaxTokens = None,
-    ctx: opt.Ctx = None,
+    ctx: machine.Ctx = None,
     temp: opt.Temp = None,
     top_p: opt.TopP = None,
     top_k: opt.TopK = None,
@@ -31,9 +32,15 @@ def chat(
     shift: opt.Shift = True,
     history: opt.History = True,
     markdown: opt.Markdown = False,
-    threads: opt.Threads = None,
-    gpu_layers: opt.GpuLayers = "auto",
-    lora: opt.Lora = None,
+    threads: machine.Threads = None,
+    gpu_layers: machine.GpuLayers = "auto",
+    require_gpu: machine.RequireGpu = False,
+    split: machine.Split = "layer",
+    main_gpu: machine.MainGpu = 0,
+    kv_type: machine.KvType = "f16",
+    flash_attn: machine.FlashAttn = "auto",
+    load_mode: machine.LoadMode = "auto",
+    lora: machine.Lora = None,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = 0,
     offline: opt.Offline = False,
@@ -63,7 +70,19 @@ def chat(
             sampling=sampling,
             logit_bias=asking.logit_biases(logit_bias),
             seed=seed,
-            load=asking.load_options(ctx, threads, gpu_layers, 1, lora),
+            load=asking.load_options(
+                lora,
+                ctx=ctx,
+                threads=threads,
+                gpu_layers=gpu_layers,
+                parallel=1,
+                kv_type=kv_type,
+                flash=flash_attn,
+                split=split,
+                main_gpu=main_gpu,
+                load_mode=load_mode,
+                require_gpu=require_gpu,
+            ),
             form=asking.prompt_options(context, think, template_kwargs),
             shift=shift,
             history=history,

@@ -59,8 +59,8 @@ def _last(surroundings: Settings) -> Transcript:
 
 def _load(options: ChatOptions, interrupt: Interrupt, weights: Weights) -> Model:
     model = Model(weights, options.load._replace(keep=True), interrupt)
-    if model.context.note:
-        options.say(f"note: {model.context.note}")
+    for line in model.notes:
+        options.say(f"note: {line}")
     return model
 
 

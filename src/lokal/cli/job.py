@@ -168,8 +168,8 @@ def _run(
 ) -> Job:
     interrupt = Interrupt()
     with Model(weights, options.load, interrupt) as model:
-        if model.context.note:
-            options.say(f"note: {model.context.note}")
+        for line in model.notes:
+            options.say(f"note: {line}")
         if options.verbose:
             note(model.description)
         _try_template(model, options)

@@ -40,7 +40,7 @@ def _complete_cached(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _option(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 - Typer's own name for it
+def option(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 - Typer's own name for it
     name = flags[-1].removeprefix("--").partition("/")[0]
     return typer.Option(
         *flags,
@@ -52,13 +52,13 @@ def _option(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002 - Typer's
     )
 
 
-def _switch(*flags: str, help: str) -> Any:  # noqa: A002
+def switch(*flags: str, help: str) -> Any:  # noqa: A002
     """An option that is on or off, and can be switched off again on the command line."""
     name = flags[-1].removeprefix("--")
-    return _option(*flags[:-1], f"--{name}/--no-{name}", help=help)
+    return option(*flags[:-1], f"--{name}/--no-{name}", help=help)
 
 
-def _flag(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002
+def flag(*flags: str, help: str, **more: Any) -> Any:  # noqa: A002
     """An option without a variable: it belongs to a single call, or is repeatable."""
     return typer.Option(*flags, help=help, show_default=False, **more)
 
@@ -115,105 +115,86 @@ ModelNames = Annotated[
     ),
 ]
 
-Ctx = Annotated[
-    int | None,
-    _option("-c", "--ctx", help="Context size in tokens [the model's own, as memory allows]."),
-]
-Threads = Annotated[int | None, _option("-t", "--threads", help="CPU threads [one per core].")]
-Lora = Annotated[
-    list[str] | None,
-    _flag("--lora", metavar="FILE[:SCALE]", help="Lay an adapter over the weights; repeatable."),
-]
-GpuLayers = Annotated[
-    str, _option("--gpu-layers", metavar="auto|all|N", help="Layers to put on the GPU [auto].")
-]
-
-System = Annotated[str | None, _option("-s", "--system", help="System message.")]
+System = Annotated[str | None, option("-s", "--system", help="System message.")]
 SystemFile = Annotated[
-    str | None, _option("--system-file", metavar="FILE", help="System message from a file.")
+    str | None, option("--system-file", metavar="FILE", help="System message from a file.")
 ]
 Messages = Annotated[
     str | None,
-    _flag("--messages", metavar="FILE", help="A conversation as JSON; - reads standard input."),
+    flag("--messages", metavar="FILE", help="A conversation as JSON; - reads standard input."),
 ]
 Files = Annotated[
     list[str] | None,
-    _flag("-f", "--file", help="Add the text of this file to the prompt; repeatable."),
+    flag("-f", "--file", help="Add the text of this file to the prompt; repeatable."),
 ]
-Stdin = Annotated[bool, _switch("--stdin", help="Read standard input [unless it is a terminal].")]
-Raw = Annotated[bool, _switch("--raw", help="Complete the text as it is, without chat template.")]
+Stdin = Annotated[bool, switch("--stdin", help="Read standard input [unless it is a terminal].")]
+Raw = Annotated[bool, switch("--raw", help="Complete the text as it is, without chat template.")]
 _TEMPLATE_HELP = "Chat template (Jinja) to use in place of the model's own."
 ChatTemplate = Annotated[
-    str | None, _option("--template", "--chat-template", metavar="FILE", help=_TEMPLATE_HELP)
+    str | None, option("--template", "--chat-template", metavar="FILE", help=_TEMPLATE_HELP)
 ]
 # For a batch --template is how a row becomes a prompt.
 BatchChatTemplate = Annotated[
-    str | None, _option("--chat-template", metavar="FILE", help=_TEMPLATE_HELP)
+    str | None, option("--chat-template", metavar="FILE", help=_TEMPLATE_HELP)
 ]
 TemplateKwargs = Annotated[
     str | None,
-    _option("--template-kwargs", metavar="JSON", help="Variables for the chat template."),
+    option("--template-kwargs", metavar="JSON", help="Variables for the chat template."),
 ]
 Think = Annotated[
     bool | None,
-    _option("--think/--no-think", help="Let the model reason before it answers, or not."),
+    option("--think/--no-think", help="Let the model reason before it answers, or not."),
 ]
 ReasoningBudget = Annotated[
     int | None,
-    _option("--reasoning-budget", metavar="N", help="End its reasoning after N tokens."),
+    option("--reasoning-budget", metavar="N", help="End its reasoning after N tokens."),
 ]
-Truncate = Annotated[
-    bool, _switch("--truncate", help="Cut the front of a prompt that is too long.")
-]
+Truncate = Annotated[bool, switch("--truncate", help="Cut the front of a prompt that is too long.")]
 
 MaxTokens = Annotated[
     int | None,
-    _option("-n", "--max-tokens", help="Generate at most N tokens [up to the context's end]."),
+    option("-n", "--max-tokens", help="Generate at most N tokens [up to the context's end]."),
 ]
 Temp = Annotated[
-    float | None, _option("--temp", help="Temperature; 0 always takes the likeliest token.")
+    float | None, option("--temp", help="Temperature; 0 always takes the likeliest token.")
 ]
-TopK = Annotated[int | None, _option("--top-k", help="Sample from the K likeliest; 0 is off.")]
+TopK = Annotated[int | None, option("--top-k", help="Sample from the K likeliest; 0 is off.")]
 TopP = Annotated[
-    float | None, _option("--top-p", help="Sample from the likeliest, together P; 1 is off.")
+    float | None, option("--top-p", help="Sample from the likeliest, together P; 1 is off.")
 ]
 MinP = Annotated[
-    float | None, _option("--min-p", help="Drop tokens under P times the likeliest; 0 is off.")
+    float | None, option("--min-p", help="Drop tokens under P times the likeliest; 0 is off.")
 ]
 RepeatPenalty = Annotated[
-    float | None, _option("--repeat-penalty", help="Weaken recent tokens; 1 is off.")
+    float | None, option("--repeat-penalty", help="Weaken recent tokens; 1 is off.")
 ]
-Seed = Annotated[int | None, _option("--seed", help="The same seed gives the same text.")]
-Stop = Annotated[list[str] | None, _flag("--stop", help="End before this text; repeatable.")]
-IgnoreEos = Annotated[bool, _switch("--ignore-eos", help="Go on where the model would end.")]
+Seed = Annotated[int | None, option("--seed", help="The same seed gives the same text.")]
+Stop = Annotated[list[str] | None, flag("--stop", help="End before this text; repeatable.")]
+IgnoreEos = Annotated[bool, switch("--ignore-eos", help="Go on where the model would end.")]
 LogitBias = Annotated[
     list[str] | None,
-    _flag("--logit-bias", metavar="TOKEN:BIAS", help="Make a token likelier, or -inf; repeatable."),
+    flag("--logit-bias", metavar="TOKEN:BIAS", help="Make a token likelier, or -inf; repeatable."),
 ]
 Logprobs = Annotated[
     int | None,
-    _flag("--logprobs", metavar="N", help="Log probabilities of the N likeliest, in JSON."),
+    flag("--logprobs", metavar="N", help="Log probabilities of the N likeliest, in JSON."),
 ]
 Completions = Annotated[
-    int, _flag("--n", metavar="N", min=1, help="Answer N times; the prompt is computed once.")
+    int, flag("--n", metavar="N", min=1, help="Answer N times; the prompt is computed once.")
 ]
 FailOnLength = Annotated[
-    bool, _switch("--fail-on-length", help="Exit 10 if the token limit cut the answer.")
+    bool, switch("--fail-on-length", help="Exit 10 if the token limit cut the answer.")
 ]
 
-Continue = Annotated[bool, _flag("--continue", help="Go on with the last conversation.")]
+Continue = Annotated[bool, flag("--continue", help="Go on with the last conversation.")]
 Shift = Annotated[
-    bool, _switch("--shift", help="Drop the oldest turns when the context is full [on].")
+    bool, switch("--shift", help="Drop the oldest turns when the context is full [on].")
 ]
 History = Annotated[
-    bool, _switch("--history", help="Remember what was typed and the last conversation [on].")
+    bool, switch("--history", help="Remember what was typed and the last conversation [on].")
 ]
-Markdown = Annotated[bool, _switch("--markdown", help="Draw answers as Markdown at a terminal.")]
+Markdown = Annotated[bool, switch("--markdown", help="Draw answers as Markdown at a terminal.")]
 
-Parallel = Annotated[
-    str,
-    _option("-j", "--parallel", metavar="auto|N", help="Rows under way at the same time [auto]."),
-]
 InputFile = Annotated[
     str | None,
     typer.Argument(
@@ -224,34 +205,34 @@ InputFile = Annotated[
 ]
 InputFormat = Annotated[
     str,
-    _flag(
+    flag(
         "--input-format",
         metavar="auto|jsonl|text|csv|openai",
         help="Format of the input [by its name, else by its first line].",
     ),
 ]
 Template = Annotated[
-    str | None, _flag("--template", help="Prompt in which {field} stands for a row's field.")
+    str | None, flag("--template", help="Prompt in which {field} stands for a row's field.")
 ]
 Unordered = Annotated[
-    bool, _switch("--unordered", help="Write rows as they finish, not in the input's order.")
+    bool, switch("--unordered", help="Write rows as they finish, not in the input's order.")
 ]
-Text = Annotated[bool, _flag("--text", help="Write just the answers, one a line, newlines as \\n.")]
-Limit = Annotated[int | None, _flag("--limit", min=1, help="Only the first N rows.")]
+Text = Annotated[bool, flag("--text", help="Write just the answers, one a line, newlines as \\n.")]
+Limit = Annotated[int | None, flag("--limit", min=1, help="Only the first N rows.")]
 Sample = Annotated[
     int | None,
-    _flag("--sample", min=1, help="Try N rows chosen at random, shown on standard error only."),
+    flag("--sample", min=1, help="Try N rows chosen at random, shown on standard error only."),
 ]
 MaxErrors = Annotated[
-    int | None, _option("--max-errors", min=0, help="Give up when more than N rows have failed.")
+    int | None, option("--max-errors", min=0, help="Give up when more than N rows have failed.")
 ]
-Restart = Annotated[bool, _flag("--restart", help="Start over: empty the file of -o first.")]
+Restart = Annotated[bool, flag("--restart", help="Start over: empty the file of -o first.")]
 RetryErrors = Annotated[
-    bool, _flag("--retry-errors", help="Try again the rows that failed in an earlier run.")
+    bool, flag("--retry-errors", help="Try again the rows that failed in an earlier run.")
 ]
 BatchOutput = Annotated[
     str | None,
-    _flag("-o", "--output", help="Append to this file; rows that are there are not done again."),
+    flag("-o", "--output", help="Append to this file; rows that are there are not done again."),
 ]
 Schema = Annotated[
     str | None,
@@ -268,7 +249,7 @@ Format = Annotated[
     typer.Option("--format", metavar="json", help="Answer with a JSON object.", show_default=False),
 ]
 Regex = Annotated[
-    str | None, _flag("--regex", help="Answer with what this regular expression matches.")
+    str | None, flag("--regex", help="Answer with what this regular expression matches.")
 ]
 Grammar = Annotated[
     str | None,
@@ -281,30 +262,30 @@ Grammar = Annotated[
 ]
 
 Output = Annotated[
-    str | None, _option("-o", "--output", help="Write to this file, not to standard output.")
+    str | None, option("-o", "--output", help="Write to this file, not to standard output.")
 ]
-Json = Annotated[bool, _flag("--json", help="Print one JSON value.")]
-Debug = Annotated[bool, _flag("--debug", help="Show a traceback with every error.")]
+Json = Annotated[bool, flag("--json", help="Print one JSON value.")]
+Debug = Annotated[bool, flag("--debug", help="Show a traceback with every error.")]
 DryRun = Annotated[
     bool,
-    _flag("--dry-run", help="Show the rendered prompt and the settings; generate nothing."),
+    flag("--dry-run", help="Show the rendered prompt and the settings; generate nothing."),
 ]
-Quiet = Annotated[bool, _switch("-q", "--quiet", help="Nothing on standard error but errors.")]
+Quiet = Annotated[bool, switch("-q", "--quiet", help="Nothing on standard error but errors.")]
 Verbose = Annotated[
     int,
-    _option(
+    option(
         "-v", "--verbose", count=True, help="Speed on standard error; -vv: llama.cpp's log too."
     ),
 ]
-Offline = Annotated[bool, _switch("--offline", help="Never use the network.")]
+Offline = Annotated[bool, switch("--offline", help="Never use the network.")]
 
 Revision = Annotated[
-    str, _option("--revision", metavar="REV", help="Branch, tag or commit on the Hub [main].")
+    str, option("--revision", metavar="REV", help="Branch, tag or commit on the Hub [main].")
 ]
-Force = Annotated[bool, _flag("--force", help="Fetch even what cannot run on this machine.")]
-Yes = Annotated[bool, _flag("-y", "--yes", help="Do not ask.")]
-Repair = Annotated[bool, _flag("--repair", help="Fetch damaged files again.")]
-Replace = Annotated[bool, _flag("--force", help="Replace a model that you have added.")]
+Force = Annotated[bool, flag("--force", help="Fetch even what cannot run on this machine.")]
+Yes = Annotated[bool, flag("-y", "--yes", help="Do not ask.")]
+Repair = Annotated[bool, flag("--repair", help="Fetch damaged files again.")]
+Replace = Annotated[bool, flag("--force", help="Replace a model that you have added.")]
 DryRunRemoval = Annotated[
-    bool, _flag("--dry-run", help="Show what would be removed; remove nothing.")
+    bool, flag("--dry-run", help="Show what would be removed; remove nothing.")
 ]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from lokal.cli import machine_options as machine
 from lokal.cli import options as opt
 from lokal.cli.terminal import Converse, someone_there
 
@@ -25,7 +26,7 @@ def run(
     system_file: opt.SystemFile = None,
     file: opt.Files = None,
     max_tokens: opt.MaxTokens = None,
-    ctx: opt.Ctx = None,
+    ctx: machine.Ctx = None,
     temp: opt.Temp = None,
     top_p: opt.TopP = None,
     top_k: opt.TopK = None,
@@ -50,9 +51,15 @@ def run(
     fail_on_length: opt.FailOnLength = False,
     stdin: opt.Stdin = True,
     output: opt.Output = None,
-    threads: opt.Threads = None,
-    gpu_layers: opt.GpuLayers = "auto",
-    lora: opt.Lora = None,
+    threads: machine.Threads = None,
+    gpu_layers: machine.GpuLayers = "auto",
+    require_gpu: machine.RequireGpu = False,
+    split: machine.Split = "layer",
+    main_gpu: machine.MainGpu = 0,
+    kv_type: machine.KvType = "f16",
+    flash_attn: machine.FlashAttn = "auto",
+    load_mode: machine.LoadMode = "auto",
+    lora: machine.Lora = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = 0,
@@ -92,7 +99,19 @@ def run(
             seed=seed,
             completions=completions,
             grammar=asked_grammar(schema, form, regex, grammar),
-            load=asking.load_options(ctx, threads, gpu_layers, asking.at_once(completions), lora),
+            load=asking.load_options(
+                lora,
+                ctx=ctx,
+                threads=threads,
+                gpu_layers=gpu_layers,
+                parallel=asking.at_once(completions),
+                kv_type=kv_type,
+                flash=flash_attn,
+                split=split,
+                main_gpu=main_gpu,
+                load_mode=load_mode,
+                require_gpu=require_gpu,
+            ),
             form=asking.prompt_options(context, think, template_kwargs, raw=raw),
             truncate=truncate,
             fail_on_length=fail_on_length,

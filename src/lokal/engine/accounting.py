@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 # As in "llama_kv_cache:      CUDA0 KV buffer size =   128.00 MiB"; a device's name may have blanks.
-_LINE = re.compile(r"\w+: +(.+?) +(model|KV|RS|\S+ \S+ state|compute|output) buffer size = +(\S+) MiB")
+_LINE = re.compile(
+    r"\w+: +(.+?) +(model|KV|RS|\S+ \S+ state|compute|output) buffer size = +(\S+) MiB"
+)
 _KINDS = {"model": "weights", "compute": "compute", "output": "results"}
 
 

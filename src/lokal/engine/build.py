@@ -22,6 +22,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {  # of ggml: what they return, w
     "ggml_backend_reg_name": (_TEXT, [_POINTER]),
     "ggml_backend_reg_count": (_SIZE, []),
     "ggml_backend_reg_get": (_POINTER, [_SIZE]),
+    "ggml_backend_cpu_buffer_type": (_POINTER, []),
 }
 # What ggml lists among the instruction sets that it was compiled for.
 _NO_INSTRUCTIONS = {"LLAMAFILE", "ACCELERATE", "CPU_HBM", "OPENMP", "KLEIDIAI", "REPACK"}
@@ -68,6 +69,11 @@ def ggml() -> Any:
         function = getattr(library, name)
         function.restype, function.argtypes = returns, takes
     return library
+
+
+def cpu_buffer_type() -> int:
+    """Main memory, as ggml_backend_buffer_type_t: where tensors are that stay there."""
+    return int(ggml().ggml_backend_cpu_buffer_type())
 
 
 def backends() -> list[str]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from lokal.errors import UsageError
 from lokal.gguf import Header
 
-_PLAIN = ("f32", "f16", "bf16")
+PLAIN = ("f32", "f16", "bf16")
 _QUANTIZED = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _BLOCK = 32  # numbers that each of the quantized types keeps together
 
 
 def check_kv_type(name: str) -> None:
     """Raises: UsageError: no type that llama.cpp's tools know for the cache."""
-    if name not in _PLAIN + _QUANTIZED:
-        raise UsageError(f"--kv-type {name}", hint=f"give one of {', '.join(_PLAIN + _QUANTIZED)}")
+    if name not in PLAIN + _QUANTIZED:
+        raise UsageError(f"--kv-type {name}", hint=f"give one of {', '.join(PLAIN + _QUANTIZED)}")
 
 
 def check_kv_types(header: Header, key_type: str, value_type: str, *, flash: bool = True) -> None:
@@ -54,5 +54,5 @@ def _check_heads(header: Header, what: str, kind: str, length: int) -> None:
     if kind in _QUANTIZED and odd is not None:
         raise UsageError(
             f"{what}s of {odd} numbers are no whole blocks of {_BLOCK}, as {kind} keeps them",
-            hint=f"give one of {', '.join(_PLAIN)}",
+            hint=f"give one of {', '.join(PLAIN)}",
         )
