@@ -198,7 +198,8 @@ def open_model(weights: Weights, options: LoadOptions, interrupt: Interrupt) -> 
             return _open(weights, options, here, planned, interrupt, notes)
         except AllocationError as error:
             planned = _less(weights, options, here, planned, error)
-            notes.append(f"{error.message}; less is tried")
+            where, n_ctx = planned.placement.description, planned.context.n_ctx
+            notes.append(f"{error.message}; trying {where}, with a context of {n_ctx}")
 
 
 def _open(
@@ -252,8 +253,9 @@ def _less(
     """The next plan, of what the user left open; else raises the error."""
     if options.wishes().layers is AUTO and (less := planned.placement.smaller()):
         needed = less.in_memory(planned.needs)
-        fits = here.available is None or needed <= here.available
-        if fits and (less.n_gpu_layers or not options.require_gpu):
+        if options.require_gpu and not less.n_gpu_layers:
+            raise GpuError(error.message, hint=error.hint)
+        if here.available is None or needed <= here.available:
             return planned._replace(placement=less)
     n_ctx = planned.context.n_ctx
     if options.ctx is None and n_ctx > sizing.LEAST:

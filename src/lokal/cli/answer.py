@@ -167,6 +167,8 @@ def _answer(options: RunOptions, weights: Weights, surroundings: Settings) -> in
     with Model(weights, options.load, interrupt) as model:
         for line in model.notes:
             options.say(f"note: {line}")
+        if options.verbose:
+            note(model.description)
         requests = _requests(options, model)
         alone = len(requests) == 1
         aside = Aside(shown=alone and not options.quiet, color=not surroundings.no_color)
