@@ -109,7 +109,7 @@ def test_two_gpus_share_the_layers(
 ) -> None:
     """And --split none takes the one that --main-gpu names."""
     total = plan(weights, LoadOptions(), Machine(8 * GB)).needs.total
-    cards = [gpu(total * 3 // 4, total), CPU, gpu(total, 3 * total // 2, "CUDA1")]
+    cards = [gpu(total * 8 // 10, total), CPU, gpu(total, 3 * total // 2, "CUDA1")]
     FakeGgml(cards).install(monkeypatch)
     opened(weights)
     assert native.offload.devices == (1, 3)
