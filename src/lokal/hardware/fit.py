@@ -56,7 +56,8 @@ class Needs(NamedTuple):
 
     `input` are weights that always stay in main memory (token embeddings), `output` those of the
     output layer, which goes where the last layer goes. `compute` is the buffer of the computation
-    on each device that takes part, `results` the rows of logits in main memory.
+    on each device that takes part, `results` the rows of logits in main memory. `tied` is the part
+    of `input` that is the output layer as well: a GPU with the output layer gets a copy of it.
     """
 
     input: int
@@ -64,6 +65,7 @@ class Needs(NamedTuple):
     output: int
     compute: int
     results: int
+    tied: int = 0
 
     @property
     def weights(self) -> int:
@@ -75,7 +77,7 @@ class Needs(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All of it on one device."""
+        """All of it in main memory."""
         return self.weights + self.kv + self.compute + self.results
 
 
