@@ -2,84 +2,146 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import ggufs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lokal import gguf
 from lokal.errors import SpaceError, UsageError
-from lokal.gguf import Header
-from lokal.hardware.context import LEAST, MAX_CONTEXT, choose
+from lokal.hardware.budget import Budget, Machine
+from lokal.hardware.context import LEAST, MAX_CONTEXT, STEP, most_cells, padded, settle
+from lokal.hardware.devices import Device
+from lokal.hardware.fit import Layer, Needs
+from lokal.hardware.placement import ALL, Wishes
 
-SIZES = st.integers(0, 2**30)
+GB = 10**9
+AUTO = Wishes()
+WEIGHTS, BUFFERS, PER_TOKEN = 10_000_000, 1_000_000, 256
 LIMITS = st.integers(2, 2**20)
+MEMORY = st.integers(WEIGHTS + 2 * BUFFERS + 512 * PER_TOKEN, 2**30)
 
 
-@pytest.fixture(scope="module")
-def header(llama: Path) -> Header:
-    """2 blocks of 2 key and value heads of 16 numbers: 256 bytes a token."""
-    header = gguf.check(llama)
-    assert header.kv_bytes(1) == 256
-    return header
+def needs(n_cells: int) -> Needs:
+    """Of a dense model of eight layers, of 256 bytes a token."""
+    kv = padded(n_cells) * PER_TOKEN // 8
+    return Needs(WEIGHTS // 5, (Layer(WEIGHTS // 10, 0, kv),) * 8, 0, BUFFERS, 0)
 
 
-@given(LIMITS, SIZES | st.none())
+def gpu(free: int) -> Device:
+    return Device("CUDA0", "", "gpu", "CUDA", free, free, None, 1)
+
+
+def budget(available: int | None, *gpus: Device, wishes: Wishes = AUTO) -> Budget:
+    return Budget(Machine(available, gpus), wishes)
+
+
+@given(LIMITS, MEMORY | st.none())
 def test_by_default_the_cache_takes_half_of_what_the_weights_leave(
-    header: Header, limit: int, available: int | None
+    limit: int, available: int | None
 ) -> None:
     """Never more than the model's limit; a cap is told; some context there always is."""
-    context = choose(header, limit, None, available)
-    assert min(limit, LEAST) <= context.n_ctx <= limit
+    context, placement, taken = settle(limit, None, budget(available), needs)
+    n_ctx = context.n_ctx
+    assert taken == needs(n_ctx)
+    assert not placement.gpus
+    assert min(limit, LEAST) <= n_ctx <= limit
     if available is None:
         assert context == (limit, None)
         return
-    room = (available - header.weights_bytes) // 2
-    if context.n_ctx > LEAST:
-        assert header.kv_bytes(context.n_ctx) <= room
-    if context.n_ctx < limit:
-        assert context.note
-        assert str(limit) in context.note
-        assert header.kv_bytes(context.n_ctx + 256) > room  # it is the largest
+    room = (available - WEIGHTS - BUFFERS) // 2
+    if n_ctx > LEAST:
+        assert taken.kv <= room
+    if n_ctx < limit:
+        assert context.note == (
+            f"the context is {n_ctx} tokens of {limit}, as memory allows; -c asks for more"
+        )
+        assert needs(n_ctx + STEP).kv > room  # it is the largest
     else:
         assert context.note is None
 
 
-@given(LIMITS, st.integers(2, MAX_CONTEXT), SIZES | st.none())
+@given(
+    LIMITS, st.integers(2, MAX_CONTEXT), st.integers(0, 2**30) | st.none(), st.integers(0, 2**30)
+)
 def test_what_is_asked_for_is_given_or_refused(
-    header: Header, limit: int, asked: int, available: int | None
+    limit: int, asked: int, available: int | None, on_gpu: int
 ) -> None:
-    """No silent change; the refusal names a size that would be given."""
-    try:
-        context = choose(header, limit, asked, available)
-    except SpaceError as error:
-        assert available is not None
-        room = max(0, available - header.weights_bytes)
-        assert header.kv_bytes(asked) > room
-        word, size = error.hint.split()[:2]
-        if word == "-c":
-            assert choose(header, limit, int(size), available).n_ctx == int(size)
-        else:
-            assert room < header.kv_bytes(256)
+    """No silent change, and layers leave the GPU for it; the refusal names what would be given."""
+    machine = budget(available, gpu(on_gpu))
+    if machine.suffices(needs(asked)):
+        settled = settle(limit, asked, machine, needs)
+        assert settled.context.n_ctx == asked
+        assert bool(settled.context.note) == (asked > limit)
+        assert settled.placement == machine.arrange(needs(asked))
+        return
+    with pytest.raises(SpaceError) as caught:
+        settle(limit, asked, machine, needs)
+    word, size = caught.value.hint.split()[:2]
+    if word == "-c":
+        assert f"a context of {asked} tokens" in caught.value.message
+        assert machine.suffices(needs(int(size)))
+        assert not machine.suffices(needs(int(size) + STEP))
     else:
-        assert context.n_ctx == asked
-        assert bool(context.note) == (asked > limit)
+        assert not machine.suffices(needs(STEP))
+
+
+@given(LIMITS, st.integers(0, 2**27), MEMORY)
+def test_a_context_that_gpus_hold_fills_them_and_stays(
+    limit: int, on_gpu: int, available: int
+) -> None:
+    """Unless there would be fewer than 4096 tokens."""
+    machine = budget(available, gpu(on_gpu))
+    context, placement, _ = settle(limit, None, machine, needs)
+    n_ctx = context.n_ctx
+    if machine.is_whole(needs(min(limit, 4096))):
+        assert placement.whole
+        assert n_ctx == limit or not machine.is_whole(needs(n_ctx + STEP))
+    else:
+        assert n_ctx <= LEAST or machine.spares(needs(n_ctx))
+
+
+def test_what_memory_cannot_hold_at_all_is_refused_without_a_context() -> None:
+    """Fewer tokens would not help."""
+    with pytest.raises(SpaceError, match=r"^the model needs 0\.01 GB") as caught:
+        settle(8192, None, budget(WEIGHTS), needs)
+    assert caught.value.hint == "free some memory, or choose a smaller model"
+    with pytest.raises(SpaceError, match=r"^the model needs"):
+        settle(8192, 4096, budget(WEIGHTS), needs)
+
+
+def test_layers_that_are_demanded_can_have_a_smaller_context() -> None:
+    """By default that is what they get; asked for more, both ways out are named."""
+    machine = budget(GB, gpu(13_000_000), wishes=Wishes(ALL))
+    settled = settle(2**20, None, machine, needs)
+    assert settled.placement.whole
+    assert settled.context.n_ctx == 2**20 // STEP * STEP or settled.context.note
+    with pytest.raises(SpaceError) as caught:
+        settle(2**20, 2**16, machine, needs)
+    assert caught.value.message.startswith("with a context of 65536 tokens 9 of 9 layers need")
+    assert caught.value.hint == "-c 15616 fits; --gpu-layers 4 fits"
+
+
+@given(st.integers(1, 2**15), st.integers(1, 2**17), MEMORY, st.integers(0, 2**25))
+def test_a_cache_for_many_gets_what_a_context_would(
+    least: int, most: int, available: int, on_gpu: int
+) -> None:
+    """Never less than one sequence needs, nor more than is of use."""
+    machine = budget(available, gpu(on_gpu))
+    cells = most_cells(least, most, machine, needs)
+    assert cells == most if most <= least else least <= cells <= most
+    if cells > least:
+        assert machine.spares(needs(cells)) or machine.is_whole(needs(cells))
+    if least < cells < most:
+        assert cells % STEP == 0
 
 
 @pytest.mark.parametrize("asked", [-1, 0, 1, MAX_CONTEXT + 1, 2**32])
-def test_sizes_that_no_context_has(header: Header, asked: int) -> None:
+def test_sizes_that_no_context_has(asked: int) -> None:
     """llama.cpp takes 0 for the model's own, and overflows beyond 32 bits."""
     with pytest.raises(UsageError, match=str(asked)):
-        choose(header, 4096, asked, None)
+        settle(4096, asked, budget(None), needs)
 
 
-@pytest.mark.parametrize("available", [None, 2**50])
-def test_a_file_cannot_ask_for_more_than_llama_cpp_counts(
-    tmp_path: Path, available: int | None
-) -> None:
+@pytest.mark.parametrize("available", [None, 2**60])
+def test_a_file_cannot_ask_for_more_than_llama_cpp_counts(available: int | None) -> None:
     """A limit that a file declares may be any number."""
-    header = gguf.check(ggufs.write(tmp_path / "x.gguf", context=2**31 - 1))
-    assert header.context_length
-    assert choose(header, header.context_length, None, available).n_ctx == MAX_CONTEXT
+    assert settle(2**31 - 1, None, budget(available), needs).context.n_ctx == MAX_CONTEXT

@@ -39,13 +39,14 @@ class Budget(NamedTuple):
         need = self._main_memory(placement, needs)
         if have is not None and need > have:
             beside = " besides that of GPUs" if any(map(_is_apart, placement.gpus)) else ""
-            most = needs.weights - (need - have)
+            hint = "free some memory, or choose a smaller model"
+            most = (needs.weights - (need - have)) // 10**7  # whole hundredths of a gigabyte
+            if most > 0 and not self.mapped:
+                hint = f"a quantization of at most {most / 100:.2f} GB fits"
             raise SpaceError(
                 f"the model needs {need / 1e9:.2f} GB of memory{beside},"
                 f" {have / 1e9:.2f} GB are free",
-                hint=f"a quantization of at most {most / 1e9:.2f} GB fits"
-                if most > 0 and not self.mapped
-                else "free some memory, or choose a smaller model",
+                hint=hint,
             )
         return placement
 

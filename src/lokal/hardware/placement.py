@@ -253,7 +253,7 @@ def _sizes(needs: Needs, first: int, experts: int) -> list[int]:
     sizes = [layer.weights + layer.kv for layer in needs.layers]
     for i, layer in enumerate(needs.layers[first : first + experts], first):
         sizes[i] -= layer.experts
-    return [*sizes, needs.output]
+    return [*sizes, needs.output + needs.tied]
 
 
 def _visitors(needs: Needs, first: int, experts: int) -> int:
@@ -270,7 +270,7 @@ def _lacking(
     needs: Needs, gpus: tuple[Device, ...], n: int, fitting: Placement | None
 ) -> SpaceError:
     n_layers = len(needs.layers) + 1
-    need = sum(_sizes(needs, n_layers - n, 0)[n_layers - n :]) + needs.compute * len(gpus)
+    need = sum(Placement(gpus, (n, *[0] * (len(gpus) - 1)), n_layers).load(needs))
     have = " and ".join(f"{gpu.name} has {gpu.free / 1e9:.2f}" for gpu in gpus)
     if fitting:
         hint = f"--gpu-layers {fitting.n_gpu_layers} fits"
