@@ -20,14 +20,15 @@ MODULES = sorted(ROOT.rglob("*.py"))
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
     | {"loading", "batch", "result", "completion", "conversation", "dialogue", "side_by_side"}
-    | {"requests"}
+    | {"requests", "opening"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "completion", "loading", "weights", "engine", "settings"},
     "batch": {"result", "model", "completion", "conversation", "engine", "settings", "errors"},
     "result": {"completion", "engine"},
-    "model": {"side_by_side", "completion", "requests", "loading", "weights"}
+    "model": {"side_by_side", "completion", "requests", "opening", "loading", "weights"}
     | {"engine", "errors"},
+    "opening": {"loading", "weights", "engine", "hardware", "errors"},
     "requests": {"conversation", "weights", "engine", "errors"},
     "side_by_side": {"completion", "engine", "errors"},
     "completion": {"engine", "errors"},

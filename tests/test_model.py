@@ -274,13 +274,22 @@ def test_sampling_that_nobody_can_use_is_ignored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"threads": 0}, {"threads": 513}, {"gpu_layers": "some"}, {"gpu_layers": -1}]
+    "options",
+    [
+        {"threads": 0},
+        {"threads": 513},
+        {"gpu_layers": "some"},
+        {"gpu_layers": -1},
+        {"kv_type": "f8"},
+        {"kv_type": "f16,"},
+        {"require_gpu": True, "gpu_layers": 0},
+    ],
 )
 def test_load_options_out_of_range_are_refused_before_loading(
     llama: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody waits for forty gigabytes to learn of a typing error."""
-    monkeypatch.setattr("lokal.model.LlamaModel", None)
+    monkeypatch.setattr("lokal.opening.LlamaModel", None)
     with pytest.raises(UsageError):
         lokal.load(str(llama), **options)
 
@@ -288,7 +297,40 @@ def test_load_options_out_of_range_are_refused_before_loading(
 @pytest.mark.parametrize(("given", "native"), [("auto", None), ("all", -1), ("12", 12), (0, 0)])
 def test_gpu_layers(given: str | int, native: int | None) -> None:
     """auto, all, or a number."""
-    assert LoadOptions(gpu_layers=given).native_gpu_layers() == native
+    assert LoadOptions(gpu_layers=given).wishes().layers == native
+
+
+@pytest.mark.parametrize(
+    ("split", "wishes"),
+    [
+        ("layer", ("layer", ())),
+        ("none", ("none", ())),
+        ("row", ("row", ())),
+        ("3,1", ("layer", (3.0, 1.0))),
+    ],
+)
+def test_split(split: str, wishes: tuple[str, tuple[float, ...]]) -> None:
+    """A way to split, or the share of each GPU."""
+    assert LoadOptions(split=split).wishes()[1:3] == wishes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"split": "half"},
+        {"split": "1,-1"},
+        {"split": "0,0"},
+        {"split": "nan"},
+        {"main_gpu": -1},
+        {"flash": "maybe"},
+        {"load_mode": "fast"},
+    ],
+)
+def test_words_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
+    """And the hint has those that do."""
+    with pytest.raises(UsageError) as caught:
+        LoadOptions(**options).check()
+    assert caught.value.hint
 
 
 def test_the_threads_of_a_huge_machine_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,9 @@ def test_a_small_gpu_takes_what_fits_and_it_is_said(
 ) -> None:
     """The rest stays with the CPU; a GPU that holds no layer is named too."""
     sizes = plan(weights, LoadOptions(), Machine(8 * GB)).needs
-    some = sizes.compute + sizes.output + sum(layer.weights + layer.kv for layer in sizes.layers[4:])
+    some = (
+        sizes.compute + sizes.output + sum(layer.weights + layer.kv for layer in sizes.layers[4:])
+    )
     FakeGgml([gpu(some, 10 * some // 9), CPU]).install(monkeypatch)
     found = opened(weights)
     assert 0 < sum(native.offload.layers) < 9

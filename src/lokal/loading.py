@@ -115,8 +115,8 @@ class LoadOptions(NamedTuple):
 
     def kv_types(self) -> tuple[str, str]:
         """The types of keys and values."""
-        keys, _, values = self.kv_type.partition(",")
-        return keys, values or keys
+        keys, comma, values = self.kv_type.partition(",")
+        return keys, values if comma else keys
 
 
 def _number(flag: str, text: str, allowed: range, forms: str) -> int:

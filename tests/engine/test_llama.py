@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lokal
+from lokal.engine.backend import LlamaContext
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.backend import LlamaContext
 from lokal.engine.llama import LlamaModel, native_log
 from lokal.engine.plan import Plan, Shape
 from lokal.engine.reasoning import Reasoning, Tags
@@ -36,7 +36,9 @@ from lokal.engine.scheduler import Scheduler
 from lokal.engine.sequence import Sequence
 from lokal.errors import ArchitectureError, DamagedFileError, LoadError, UsageError
 from lokal.gguf import check
-from lokal.loading import LoadOptions, choose_shape
+from lokal.hardware.budget import Machine
+from lokal.loading import LoadOptions
+from lokal.opening import plan
 from lokal.weights import Weights
 
 TINY = Path(lokal.__file__).parent / "data" / "tiny.gguf"
@@ -321,7 +323,8 @@ def test_a_small_context_has_a_cell_for_every_slot(
 ) -> None:
     """llama.cpp would abort; and a sequence of the whole context fits."""
     weights = Weights("x", llama, check(llama), None)
-    shape = choose_shape(weights, LoadOptions(parallel=n_parallel), n_ctx, shares=shares)
+    options = LoadOptions(n_ctx, parallel=n_parallel)
+    shape = plan(weights, options, Machine(None), shares=shares).shape
     assert shape.n_parallel <= shape.n_slots <= shape.n_cells
     assert shape.n_ctx <= shape.n_cells
     with ExitStack() as stack:

@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lokal
-from lokal.engine.interrupt import Interrupt
 from lokal.engine.backend import LlamaContext
+from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import LlamaModel, native_log
 from lokal.engine.lora import MAX_SCALE, Lora, check_loras, loras, parse_lora
 from lokal.engine.plan import Chunk, Plan, Shape

@@ -19,7 +19,7 @@ def header(architecture: str = "llama", **own: Value) -> Header:
     }
     values |= {name.replace("__", "."): value for name, value in own.items()}
     metadata: dict[str, Value] = {f"{architecture}.{key}": value for key, value in values.items()}
-    return Header(3, {"general.architecture": architecture, **metadata}, (), 0, 32, 0)
+    return Header({"general.architecture": architecture, **metadata}, (), 0, 32, 0)
 
 
 @pytest.mark.parametrize("name", ["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"])
