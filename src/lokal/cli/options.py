@@ -214,6 +214,25 @@ Parallel = Annotated[
     str,
     _option("-j", "--parallel", metavar="auto|N", help="Rows under way at the same time [auto]."),
 ]
+Counts = Annotated[
+    str,
+    _flag("-j", "--parallel", metavar="N,N,...", help="Sequences side by side [1,2,4,8,16]."),
+]
+PromptTokens = Annotated[
+    int,
+    _flag("-p", "--prompt-tokens", min=0, max=10**6, help="Tokens of each prompt [512]."),
+]
+GenTokens = Annotated[
+    int,
+    _flag("-n", "--gen-tokens", min=0, max=10**6, help="Tokens to generate in each [128]."),
+]
+BenchCtx = Annotated[
+    int | None,
+    _option("-c", "--ctx", help="Context size in tokens [what the tests need]."),
+]
+Repetitions = Annotated[
+    int, _flag("-r", "--repetitions", min=1, max=1000, help="Measure so many times [3].")
+]
 InputFile = Annotated[
     str | None,
     typer.Argument(
