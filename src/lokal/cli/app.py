@@ -38,8 +38,8 @@ FLAGS_ONLY |= {"messages", "completions", "logprobs"}
 FLAGS_ONLY |= {"prompt_tokens", "gen_tokens", "counts", "repetitions"}
 
 # A module of this package each, but for the second name of one.
-VERBS = ("run", "chat", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune") + (
-    "models",
+VERBS = (
+    *("run", "chat", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models"),
     "bench",
 )
 
