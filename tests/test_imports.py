@@ -20,12 +20,13 @@ MODULES = sorted(ROOT.rglob("*.py"))
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
     | {"loading", "batch", "result", "completion", "conversation", "dialogue", "side_by_side"}
-    | {"requests", "opening"}
+    | {"requests", "opening", "bench"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "completion", "loading", "weights", "engine", "settings"},
     "batch": {"result", "model", "completion", "conversation", "engine", "settings", "errors"},
     "result": {"completion", "engine"},
+    "bench": {"model", "loading", "weights", "engine", "errors"},
     "model": {"side_by_side", "completion", "requests", "opening", "loading", "weights"}
     | {"engine", "errors"},
     "opening": {"loading", "weights", "engine", "hardware", "errors"},

@@ -25,6 +25,7 @@ from lokal.weights import Weights
 
 if TYPE_CHECKING:
     from lokal.engine.constraint import Grammar
+    from lokal.engine.vocabulary import Vocabulary
 
 
 class Model:
@@ -158,6 +159,11 @@ class Model:
             f"{many} of at most {shape.n_ctx} tokens in a KV cache of {shape.n_cells} ({each})"
             f"{prefixes}{repacked}{adapters}; {self.memory}"
         )
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Its tokens, and what they write."""
+        return self._native.vocabulary
 
     def check_interrupt(self) -> None:
         """Raises: KeyboardInterrupt: Ctrl-C came while `listening`, and nobody has noticed yet."""

@@ -35,9 +35,13 @@ FLAGS_ONLY = {"json", "debug", "dry_run", "yes", "repair", "force", "help", "tem
 }
 FLAGS_ONLY |= {"schema", "form", "regex", "grammar", "resume"}
 FLAGS_ONLY |= {"messages", "completions", "logprobs"}
+FLAGS_ONLY |= {"prompt_tokens", "gen_tokens", "counts", "repetitions"}
 
 # A module of this package each, but for the second name of one.
-VERBS = ("run", "chat", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models")
+VERBS = (
+    *("run", "chat", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models"),
+    "bench",
+)
 
 
 def _app(verbs: Sequence[str]) -> typer.Typer:

@@ -1,0 +1,107 @@
+"""`llm bench`, side by side with llama-bench and llama-batched-bench: does it measure the same?
+
+    python benchmarks/bench.py --model FILE --reference BIN [--rounds 5] [--only tg] [--json]
+
+FILE is what make_model.py writes, BIN the folder that build_reference.py --server prints. Ends with
+1 if ours is too slow. Run it on an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from compare import Comparison, interleaved, report, run
+
+from lokal.hardware.cpu import usable_cores
+
+LEAST = 0.97  # ours / theirs
+# As `llm` has it: threads that spin while they wait take the cores from each other.
+CALM = {"GOMP_SPINCOUNT": "1000"}
+
+
+def main() -> int:
+    options = _options()
+    return report(_comparisons(options), as_json=options.json)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, required=True, help="the GGUF of make_model.py")
+    parser.add_argument("--reference", type=Path, required=True, help="folder of llama.cpp's tools")
+    parser.add_argument("--llm", type=Path, default=Path(sys.executable).with_name("llm"))
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--sequences", type=int, default=8, help="side by side, less than 16")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="comparisons whose name contains this")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def _comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
+    side_by_side = options.sequences
+    for name, sequences, prompt, generate in (
+        ("pp512", 1, 512, 0),
+        ("tg128", 1, 0, 128),
+        (f"pp512 x {side_by_side}", side_by_side, 512, 0),
+        (f"tg128 x {side_by_side}", side_by_side, 0, 128),
+    ):
+        if options.only not in name:
+            continue
+        tool = _llama_bench if sequences == 1 else _batched_bench
+        samples = interleaved(
+            options.rounds,
+            _ours(options, sequences, prompt, generate),
+            tool(options, sequences, prompt, generate),
+        )
+        yield Comparison(name, "tokens/s", *samples, LEAST, more_is_better=True)
+
+
+def _ours(
+    options: argparse.Namespace, sequences: int, prompt: int, generate: int
+) -> Callable[[], float]:
+    command = [str(options.llm), "bench", str(options.model), "-t", str(options.threads)]
+    command += ["-j", str(sequences), "-p", str(prompt), "-n", str(generate), "-r", "1", "--json"]
+    speed = "prompt_per_second" if prompt else "generate_per_second"
+    return lambda: float(json.loads(run(command).output)["results"][0][speed]["median"])
+
+
+def _llama_bench(
+    options: argparse.Namespace, _sequences: int, prompt: int, generate: int
+) -> Callable[[], float]:
+    command = [str(options.reference / "llama-bench"), "-m", str(options.model), "-r", "1"]
+    command += ["-t", str(options.threads), "-p", str(prompt), "-n", str(generate), "-o", "json"]
+    return lambda: float(json.loads(run(command, CALM).output)[0]["avg_ts"])
+
+
+def _batched_bench(
+    options: argparse.Namespace, sequences: int, prompt: int, generate: int
+) -> Callable[[], float]:
+    """It always generates, so a test of prompts has a token of an answer each."""
+    generate = generate or 1
+    sizes = {"-npl": sequences, "-npp": prompt, "-ntg": generate, "-t": options.threads}
+    sizes["-c"] = sequences * (prompt + generate)
+    command = [str(options.reference / "llama-batched-bench"), "-m", str(options.model)]
+    command += [word for flag, number in sizes.items() for word in (flag, str(number))]
+    command += ["--output-format", "jsonl"]
+    speed = "speed_pp" if prompt else "speed_tg"
+
+    def measure() -> float:
+        # It logs from a thread, and now and then loses all of it when it ends.
+        for _ in range(5):
+            for line in run(command, CALM).output.decode().splitlines():
+                if line.startswith('{"n_kv_max"'):
+                    # What a test without tokens comes to is no JSON.
+                    return float(json.loads(line.replace("-nan", "0"))[speed])
+        raise SystemExit("llama-batched-bench prints nothing")
+
+    return measure
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""What `llm bench` does once the command line is understood."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lokal import settings
+from lokal.bench import Result, Sample, Tests, Watcher, measure
+from lokal.cli.fetch import fetched
+from lokal.cli.output import note, write_json, write_lines
+from lokal.cli.speeds import Facts, as_dict, lines
+from lokal.engine.interrupt import Interrupt
+from lokal.engine.llama import native_library, native_log
+from lokal.loading import LoadOptions
+from lokal.model import Model
+from lokal.settings import Settings
+from lokal.weights import Weights, find
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+PACKAGE = "llama-cpp-python"
+INTERVAL = 5.0  # seconds between two lines where no terminal can draw a bar
+
+
+class BenchOptions(NamedTuple):
+    """What `llm bench` was asked for; `counts` are numbers of sequences, sorted."""
+
+    model: str
+    tests: Tests
+    counts: tuple[int, ...]
+    load: LoadOptions
+    json: bool
+    quiet: bool
+    verbose: int
+    offline: bool
+
+
+def execute(options: BenchOptions) -> int:
+    """Load, measure, print; after Ctrl-C what there is.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, once it is printed.
+    """
+    options.tests.check(options.load.ctx)  # before anything is fetched
+    surroundings = settings.load(offline=options.offline)
+    weights = fetched(
+        find(options.model, surroundings),
+        surroundings,
+        ctx=options.load.ctx or options.tests.n_ctx,
+        quiet=options.quiet,
+        raw=True,
+    )
+    # The checksum may take a while, and Ctrl-C is to end it at once.
+    facts = _facts(options, weights, surroundings if options.json else None)
+    samples: dict[int, list[Sample]] = {}
+    try:
+        _measure(options, weights, samples, _progress(options, surroundings))
+    except KeyboardInterrupt:
+        _print(options, facts, samples)
+        raise
+    _print(options, facts, samples)
+    return 0
+
+
+def _measure(
+    options: BenchOptions, weights: Weights, samples: dict[int, list[Sample]], progress: Progress
+) -> None:
+    gc.freeze()  # what a start left behind stays, so that no collection scans it
+    gc.enable()
+    log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
+    with log, progress:
+        for sequences, sample in measure(
+            weights, options.load, options.tests, options.counts, Interrupt(), progress
+        ):
+            samples.setdefault(sequences, []).append(sample)
+
+
+def _print(options: BenchOptions, facts: Facts, samples: dict[int, list[Sample]]) -> None:
+    results = [Result(sequences, tuple(each)) for sequences, each in samples.items()]
+    if options.json:
+        write_json(as_dict(facts, options.tests, results))
+    elif results:
+        write_lines(lines(facts, options.tests, results))
+
+
+def _facts(options: BenchOptions, weights: Weights, hashed_with: Settings | None) -> Facts:
+    header, lib = weights.header, native_library()[0]
+    return Facts(
+        model=weights.name,
+        weights=f"sha256:{weights.sha256(hashed_with)}" if hashed_with else "",
+        size=max(header.file_size, header.weights_bytes),  # of a split model: all shards
+        parameters=header.parameters,
+        quantization=header.quantization,
+        device="GPU" if options.load.on_gpu else "CPU",
+        threads=options.load.native_threads(),
+        llama_cpp=f"{lib.llama_version().decode()} ({PACKAGE} {version(PACKAGE)})",
+    )
+
+
+def _progress(options: BenchOptions, surroundings: Settings) -> Progress:
+    if options.quiet:
+        return Progress(options)
+    bars = sys.stderr and sys.stderr.isatty() and not surroundings.no_color
+    return BarProgress(options) if bars else LineProgress(options)
+
+
+class Progress(Watcher):
+    """Says what people must know, and nothing if they want none of it."""
+
+    def __init__(self, options: BenchOptions) -> None:
+        self._options = options
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def loaded(self, model: Model, counts: Sequence[int]) -> None:
+        if model.context.note:
+            self.say(f"note: {model.context.note}")
+        if self._options.verbose:
+            took = f"loaded in {model.load_seconds:.2f} s for {_sequences(counts)}"
+            self._say(f"{took}: {model.description}")
+
+    def left_out(self, sequences: int) -> None:
+        self.say(f"note: {_sequences([sequences])} left out, the memory has no room for them")
+
+    def say(self, text: str) -> None:
+        """A line for people, unless they want none."""
+        if not self._options.quiet:
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        note(text)
+
+
+class LineProgress(Progress):
+    """A line every few seconds."""
+
+    def __init__(self, options: BenchOptions) -> None:
+        super().__init__(options)
+        self._told_at = time.monotonic()
+
+    def begin(self, sequences: int, repetition: int) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= INTERVAL:
+            self._told_at = now
+            self.say(_step(sequences, repetition, self._options.tests))
+
+
+class BarProgress(Progress):
+    """A bar, drawn by rich."""
+
+    def __enter__(self) -> BarProgress:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        self._bars: Bars = Bars(
+            BarColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,  # the table says it all
+        )
+        total = len(self._options.counts) * self._options.tests.repetitions
+        self._task: Any = self._bars.add_task("loading", total=total)
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def begin(self, sequences: int, repetition: int) -> None:
+        before = self._options.counts.index(sequences) * self._options.tests.repetitions
+        text = _step(sequences, repetition, self._options.tests)
+        self._bars.update(self._task, description=text, completed=before + repetition - 1)
+
+    def _say(self, text: str) -> None:
+        self._bars.console.print(text, markup=False, highlight=False)
+
+
+def _step(sequences: int, repetition: int, tests: Tests) -> str:
+    return f"{_sequences([sequences])}, {repetition} of {tests.repetitions}"
+
+
+def _sequences(counts: Sequence[int]) -> str:
+    """So many sequences: 1 sequence, 2 sequences, 1, 2 and 4 sequences."""
+    *first, last = map(str, counts)
+    many = f"{', '.join(first)} and {last}" if first else last
+    return f"{many} sequence{'' if many == '1' else 's'}"
