@@ -6,6 +6,7 @@ from pathlib import Path
 
 import ggufs
 import pytest
+from fake_ggml import CPU, FakeDevice, FakeGgml
 
 from lokal.catalog import quants
 from lokal.engine import build
@@ -65,8 +66,15 @@ def test_llama_cpp_knows_no_others(name: str) -> None:
     assert not build.knows(name)
 
 
-def test_gpu_memory_is_a_number() -> None:
-    assert build.gpu_bytes() >= 0
+def test_memory_of_gpus_counts_unless_it_is_the_main_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = Machine.here().memory
+    assert before is not None
+    FakeGgml([FakeDevice(total=24 * GB), FakeDevice(total=8 * GB), CPU]).install(monkeypatch)
+    assert Machine.here().memory == before + 32 * GB
+    FakeGgml([FakeDevice(kind="integrated", backend="MTL"), CPU]).install(monkeypatch)
+    assert Machine.here().memory == before
 
 
 def test_an_unknown_architecture(tmp_path: Path) -> None:

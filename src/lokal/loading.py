@@ -72,9 +72,11 @@ class LoadOptions(NamedTuple):
     @property
     def on_gpu(self) -> bool:
         """Whether layers go to a GPU, if there is one that this build can use."""
-        from lokal.engine.build import gpu_bytes  # nothing that a single answer needs
+        from lokal.engine import build  # nothing that a single answer needs
+        from lokal.hardware.devices import devices, gpus
 
-        return str(self.gpu_layers) != "0" and gpu_bytes() > 0
+        wanted = str(self.gpu_layers) != "0" and build.supports_gpu()
+        return wanted and bool(gpus(devices(build.ggml())))
 
     def n_parallel(self) -> int:
         """How many sequences run side by side.

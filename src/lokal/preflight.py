@@ -25,10 +25,14 @@ class Machine(NamedTuple):
     def here(cls) -> Machine:
         """This machine: its whole memory, as weights are mapped and not allocated, and its GPUs."""
         from lokal.engine import build
+        from lokal.hardware.devices import devices, gpus
         from lokal.hardware.memory import total_bytes
 
         total = total_bytes()
-        return cls(None if total is None else total + build.gpu_bytes(), build.knows)
+        if total is not None and build.supports_gpu():
+            usable = gpus(devices(build.ggml()))
+            total += sum(each.total for each in usable if each.kind == "gpu")
+        return cls(total, build.knows)
 
 
 class Preflight:
