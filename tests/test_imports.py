@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
     | {"loading", "batch", "result", "completion", "conversation", "dialogue", "side_by_side"}
     | {"requests"}
-    | {"disposal", "verification", "offers", "addition"}
+    | {"disposal", "verification", "offers", "addition", "doctor"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "completion", "loading", "weights", "engine", "settings"},
     "batch": {"result", "model", "completion", "conversation", "engine", "settings", "errors"},
@@ -43,6 +43,8 @@ MAY_IMPORT = {
     "offers": {"inventory", "hardware", "catalog", "settings"},
     "addition": {"gguf", "catalog", "settings", "errors"},
     "check_registry": {"hub", "catalog"},
+    "doctor": {"model", "loading", "weights", "inventory", "settings", "errors", ""}
+    | {"engine", "hub", "gguf", "hardware", "catalog"},
     "hub": {"catalog", "settings", "errors", ""},
     "hardware": {"gguf", "errors"},
     "catalog": {"settings", "errors"},

@@ -18,12 +18,13 @@ def doctor(
 ) -> int:
     """Look at this machine and this installation; exit 0 unless something fails."""
     from lokal import settings
+    from lokal.cli.app import check_config
     from lokal.doctor.doctor import Examination
 
     # What is wrong with config.toml is one of the findings.
     surroundings = settings.load(offline=offline, config=False)
     colored = sys.stdout is not None and sys.stdout.isatty() and not surroundings.no_color
-    examination = Examination(surroundings, (lambda _: None) if quiet else note)
+    examination = Examination(surroundings, (lambda _: None) if quiet else note, check_config)
     found = []
     for finding in examination.findings():
         found.append(finding)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lokal import settings as surroundings
@@ -13,7 +13,7 @@ from lokal.catalog.registry import Registry
 from lokal.doctor.finding import Finding, failed, failure, note, ok, warning
 from lokal.errors import SpaceError, UsageError
 from lokal.hub import cache
-from lokal.hub.leftovers import Leftover, find
+from lokal.hub.leftovers import find
 from lokal.inventory import Item, downloaded
 from lokal.settings import Settings
 
@@ -105,10 +105,13 @@ def check_disk() -> Iterator[Finding]:
         yield ok("disk", text)
 
 
-def check_settings(settings: Settings) -> Iterator[Finding]:
-    """The user's own files: config.toml and models.toml, and what lokal remembers."""
+def check_settings(settings: Settings, check_config: Callable[[], object]) -> Iterator[Finding]:
+    """The user's own files: config.toml and models.toml, and what lokal remembers.
+
+    `check_config` raises UsageError where config.toml sets what nobody knows.
+    """
     try:
-        surroundings.load()
+        check_config()
         Registry.read(settings.overlay_path)
     except UsageError as error:
         yield failed("settings", error)

@@ -19,11 +19,17 @@ _SECONDS = 20.0  # for a check; the Hub's two requests take 5 each before they a
 class Examination:
     """Findings as they come; afterwards `facts` has what they are about.
 
-    `say` tells that the Hub is asked.
+    `say` tells that the Hub is asked. `check_config` raises UsageError where config.toml sets what
+    no command knows.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], object]) -> None:
-        self._settings, self._say = settings, say
+    def __init__(
+        self,
+        settings: Settings,
+        say: Callable[[str], object],
+        check_config: Callable[[], object],
+    ) -> None:
+        self._settings, self._say, self._check_config = settings, say, check_config
         self.facts: dict[str, Any] = {"versions": versions(), "build": None, "devices": []}
 
     def findings(self) -> Iterator[Finding]:
@@ -36,13 +42,14 @@ class Examination:
         except ChildError as error:
             yield failure("build", f"llama.cpp: {error.message}", error.hint, error.exit_code)
         else:
+            self.facts["versions"]["llama.cpp"] = found.version
             self.facts["build"] = found.build()
             self.facts["devices"] = [shown(device) for device in found.devices]
             yield from self._bounded("build", partial(machine.check_build, found))
             yield from self._bounded("devices", partial(machine.check_devices, found))
         yield from self._bounded("cpu", machine.check_host)
-        yield from self._bounded("gpu", partial(machine.check_gpus, found))
-        yield from self._bounded("settings", partial(cache.check_settings, settings))
+        own = partial(cache.check_settings, settings, self._check_config)
+        yield from self._bounded("settings", own)
         yield from self._bounded("cache", cache.check_cache)
         yield from self._bounded("disk", cache.check_disk)
         yield from self._bounded("hub", partial(network.check_hub, settings, self._say))

@@ -29,11 +29,7 @@ class Native(NamedTuple):
 
     def build(self) -> dict[str, Any]:
         """What `llm doctor --json` shows as `build`."""
-        return {
-            "llama.cpp": self.version,
-            "backends": self.backends,
-            "instruction_sets": self.instruction_sets,
-        }
+        return {"backends": self.backends, "instruction_sets": self.instruction_sets}
 
 
 def native() -> Native:
@@ -68,7 +64,7 @@ def _ask() -> dict[str, Any]:
 
     found = devices(build.ggml())
     return {
-        "version": build.version(),
+        "version": build.llama_version(),
         "backends": build.backends(),
         "instruction_sets": build.instruction_sets(),
         "devices": [shown(device) for device in found],

@@ -90,7 +90,7 @@ def whoami() -> str:
 def _invalid(why: str) -> AccessError:
     return AccessError(
         f"the access token {why}",
-        hint="unset HF_TOKEN, or log in again with `hf auth login`; without any, public models work",
+        hint="log in again with `hf auth login`, or unset HF_TOKEN: open models need no token",
     )
 
 
@@ -113,9 +113,7 @@ def _get(path: str, *, token: bool) -> httpx2.Response:
         from huggingface_hub import get_session
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-        headers = build_hf_headers(
-            token=token, library_name="lokal", library_version=__version__
-        )
+        headers = build_hf_headers(token=token, library_name="lokal", library_version=__version__)
         try:
             return get_session().get(f"{endpoint()}/api/{path}", headers=headers, timeout=PATIENCE)
         except httpx2.LocalProtocolError:
