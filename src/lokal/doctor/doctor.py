@@ -48,6 +48,8 @@ class Examination:
             yield from self._bounded("build", partial(machine.check_build, found))
             yield from self._bounded("devices", partial(machine.check_devices, found))
         yield from self._bounded("cpu", machine.check_host)
+        if "llama-cpp-python" in self.facts["versions"]:
+            yield from self._bounded("gpu", partial(machine.check_gpus, found))
         own = partial(cache.check_settings, settings, self._check_config)
         yield from self._bounded("settings", own)
         yield from self._bounded("cache", cache.check_cache)

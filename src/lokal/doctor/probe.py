@@ -38,12 +38,12 @@ def native() -> Native:
     Raises:
         ChildError: it cannot be loaded, crashes, or does not answer.
     """
-    answer = child.ask(_MODULE, seconds=_SECONDS)
-    listed = {kind: tuple(map(_device, answer[kind])) for kind in ("devices", "gpus")}
+    told = child.ask(_MODULE, seconds=_SECONDS)
+    listed = {kind: tuple(map(_device, told[kind])) for kind in ("devices", "gpus")}
     return Native(
-        answer["version"],
-        tuple(answer["backends"]),
-        tuple(answer["instruction_sets"]),
+        told["version"],
+        tuple(told["backends"]),
+        tuple(told["instruction_sets"]),
         listed["devices"],
         listed["gpus"],
     )
@@ -54,11 +54,12 @@ def shown(device: Device) -> dict[str, Any]:
     return {key: value for key, value in device._asdict().items() if key != "native"}
 
 
-def _device(answer: dict[str, Any]) -> Device:
-    return Device(**answer, native=0)
+def _device(told: dict[str, Any]) -> Device:
+    return Device(**told, native=0)
 
 
-def _ask() -> dict[str, Any]:
+def answer() -> dict[str, Any]:
+    """What the child replies."""
     from lokal.engine import build
     from lokal.hardware.devices import devices, gpus
 
@@ -73,4 +74,4 @@ def _ask() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    child.reply(_ask)
+    child.reply(answer)
