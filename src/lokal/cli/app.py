@@ -38,8 +38,8 @@ FLAGS_ONLY |= {"messages", "completions", "logprobs"}
 
 # A module of this package each, but for the second name of one.
 VERBS = (
-    *("run", "chat", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models"),
-    "doctor",
+    *("run", "chat", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "doctor"),
+    "models",
 )
 
 
