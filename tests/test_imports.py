@@ -20,7 +20,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
     | {"loading", "batch", "result", "completion", "conversation", "dialogue", "side_by_side"}
-    | {"requests", "opening", "bench"}
+    | {"requests", "opening", "bench", "doctor"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "completion", "loading", "weights", "engine", "settings"},
@@ -45,6 +45,8 @@ MAY_IMPORT = {
     "offers": {"inventory", "hardware", "catalog", "settings"},
     "addition": {"gguf", "catalog", "settings", "errors"},
     "check_registry": {"hub", "catalog"},
+    "doctor": {"model", "loading", "weights", "inventory", "settings", "errors", ""}
+    | {"engine", "hub", "gguf", "hardware", "catalog"},
     "hub": {"catalog", "settings", "errors", ""},
     "hardware": {"gguf", "errors"},
     "catalog": {"settings", "errors"},

@@ -32,8 +32,12 @@ class Settings:
         return self.config_dir / "models.toml"
 
 
-def load(environ: Mapping[str, str] | None = None, *, offline: bool = False) -> Settings:
+def load(
+    environ: Mapping[str, str] | None = None, *, offline: bool = False, config: bool = True
+) -> Settings:
     """Read the environment and config.toml; `offline` forbids the network whatever they say.
+
+    Without `config` there are no options: config.toml may be what is wrong.
 
     LOKAL_CONFIG_DIR and LOKAL_STATE_DIR replace the platform's directories. LOKAL_OFFLINE and the
     Hub library's own HF_HUB_OFFLINE forbid the network. NO_COLOR (https://no-color.org) forbids
@@ -50,14 +54,19 @@ def load(environ: Mapping[str, str] | None = None, *, offline: bool = False) -> 
         dirs = PlatformDirs("lokal", appauthor=False)
         config_dir = config_dir or dirs.user_config_dir
         state_dir = state_dir or dirs.user_state_dir
-    config = expand(config_dir)
+    directory = expand(config_dir)
     return Settings(
-        config_dir=config,
+        config_dir=directory,
         state_dir=expand(state_dir),
         offline=offline or any(_is_on(env.get(n)) for n in ("LOKAL_OFFLINE", "HF_HUB_OFFLINE")),
         no_color=bool(env.get("NO_COLOR")),
-        options=_read(config / "config.toml"),
+        options=_read(directory / "config.toml") if config else {},
     )
+
+
+def variables(*names: str) -> dict[str, str]:
+    """Those of other programs' variables that are set, to say where something comes from."""
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def expand(path: str) -> Path:

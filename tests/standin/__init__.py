@@ -14,8 +14,8 @@ content network ("role": "cdn"). Every request is logged as a dict:
 
     n t role kind method path repo rev file range status length sent auth fault aborted done
 
-    kind is one of info tree paths refs resolve resolve-cache cdn xet-token recon xorb telemetry
-    other; `auth` is the token, `sent` the bytes of the body that went out.
+    kind is one of info list whoami tree paths refs resolve resolve-cache cdn xet-token recon xorb
+    telemetry other; `auth` is the token, `sent` the bytes of the body that went out.
 """
 
 from __future__ import annotations

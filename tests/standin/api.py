@@ -34,6 +34,12 @@ class Api(Plumbing):
             case _:
                 self.error(404, None, "Not found")
 
+    def whoami(self) -> None:
+        if self.token in self.repositories.tokens:
+            self.json({"type": "user", "name": "somebody"})
+        else:
+            self.error(401, None, "Invalid username or password.")
+
     def _info(self, repo: str, commit: str, tree: Tree) -> dict[str, Any]:
         settings = self.repositories.settings.get(repo, {})
         siblings = []

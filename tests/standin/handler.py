@@ -134,6 +134,12 @@ class Handler(Api, Files, Xet, BaseHTTPRequestHandler):
                 request.update(kind="resolve-cache", repo=f"{owner}/{name}", rev=rev)
                 request["file"] = "/".join(file)
                 return lambda: self.resolve(direct=True)
+            case ["api", "models"]:
+                request["kind"] = "list"
+                return lambda: self.json([])
+            case ["api", "whoami-v2"]:
+                request["kind"] = "whoami"
+                return self.whoami
             case ["api", "telemetry", *_]:
                 request["kind"] = "telemetry"
             case [owner, name, "resolve", rev, *file]:

@@ -40,7 +40,7 @@ FLAGS_ONLY |= {"prompt_tokens", "gen_tokens", "counts", "repetitions"}
 # A module of this package each, but for the second name of one.
 VERBS = (
     *("run", "chat", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models"),
-    "bench",
+    *("doctor", "bench"),
 )
 
 
@@ -89,10 +89,13 @@ def invoke(arguments: list[str], options: list[str]) -> int:
     """
     # Help must not depend on a file that may be what one needs help with.
     needs_config = arguments and not {"--help", "--version"}.intersection(options)
-    config = settings.load().options if needs_config else {}
-    # A start is shorter by a tenth with one verb; config.toml is checked against them all.
-    alone = not config and arguments and arguments[0] in VERBS
-    command: Any = typer.main.get_command(_app(arguments[:1] if alone else VERBS))
+    try:
+        config = settings.load().options if needs_config else {}
+        command, defaults = _configured(arguments, config)
+    except UsageError:
+        if arguments[:1] != ["doctor"]:
+            raise
+        command, defaults = _configured(arguments, {})  # it tells itself what is wrong
     # Completion looks for a variable that is named after the command.
     program = "lokal" if Path(sys.argv[0]).stem == "lokal" else "llm"
     try:
@@ -100,7 +103,7 @@ def invoke(arguments: list[str], options: list[str]) -> int:
             arguments,
             program,
             standalone_mode=False,
-            default_map=_defaults(command, config),
+            default_map=defaults,
         )
     except typer.TyperException as error:
         raise UsageError(
@@ -117,6 +120,23 @@ def invoke(arguments: list[str], options: list[str]) -> int:
             raise ReaderGone from None
         raise
     return result if isinstance(result, int) else 0
+
+
+def check_config() -> None:
+    """Raises: UsageError: config.toml is not what `llm` can read, or sets what no verb has."""
+    _configured([], settings.load().options)
+
+
+def _configured(arguments: list[str], config: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The command, and what config.toml sets for its verbs.
+
+    Raises:
+        UsageError: an option that no verb has, or a table where a value belongs.
+    """
+    # A start is shorter by a tenth with one verb; config.toml is checked against them all.
+    alone = not config and arguments and arguments[0] in VERBS
+    command: Any = typer.main.get_command(_app(arguments[:1] if alone else VERBS))
+    return command, _defaults(command, config)
 
 
 def _hint(error: typer.TyperException, command: Any, arguments: list[str]) -> str:

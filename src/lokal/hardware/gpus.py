@@ -81,7 +81,7 @@ def missing_tools(gpu: Gpu, root: Path = _ROOT, system: str = sys.platform) -> s
 
 
 def install_command(
-    gpu: Gpu,
+    gpu: Gpu | None,
     version: str,
     *,
     python: str = sys.executable,
@@ -91,7 +91,7 @@ def install_command(
 ) -> str:
     """What to type so that this Python gets llama-cpp-python of that version, built for a GPU.
 
-    `pip` says whether that Python has pip; else uv, which made it, does the work. `system` decides
+    Without one it is built for all that this CPU has. `pip` says whether that Python has pip; else uv, which made it, does the work. `system` decides
     between the shells of Unix and PowerShell.
     """
     if pip is None:
@@ -109,7 +109,7 @@ def install_command(
         program += " --reinstall-package llama-cpp-python"
     settings = {"CMAKE_ARGS": f"-DGGML_{_backend(gpu)}=on"}
     nvcc = _nvcc(root)
-    if gpu.vendor == "nvidia" and nvcc and os.sep in nvcc:  # CMake looks on PATH only
+    if gpu and gpu.vendor == "nvidia" and nvcc and os.sep in nvcc:  # CMake looks on PATH only
         settings["CUDACXX"] = nvcc
     if system == "win32":
         before = "".join(f'$env:{name}="{value}"; ' for name, value in settings.items())
@@ -118,7 +118,9 @@ def install_command(
     return f"{before}{program} --no-deps --no-binary llama-cpp-python {package}"
 
 
-def _backend(gpu: Gpu) -> str:
+def _backend(gpu: Gpu | None) -> str:
+    if gpu is None:
+        return "NATIVE"
     if gpu.vendor == "amd":
         return "HIP" if gpu.runtime else "VULKAN"
     return {"nvidia": "CUDA", "apple": "METAL"}[gpu.vendor]

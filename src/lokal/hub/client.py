@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from lokal.hub.faults import Pace
 
-__all__ = ["Check", "Offer", "Order", "Progress", "Pulled", "locate", "pull"]
+__all__ = ["Check", "Offer", "Order", "Progress", "Pulled", "library", "locate", "pull"]
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def pull(
         if cached:
             return cached
         raise faults.offline(repo)
-    with _library() as api, faults.explained(repo, order.revision):
+    with library() as api, faults.explained(repo, order.revision):
         from lokal.hub.fetching import Fetching
         from lokal.hub.snapshot import Snapshot
         from lokal.hub.target import targets
@@ -176,7 +176,7 @@ def pull(
 
 
 @contextlib.contextmanager
-def _library() -> Iterator[HfApi]:
+def library() -> Iterator[HfApi]:
     """huggingface_hub, kept from calling home and from writing to the terminal."""
     import logging
 

@@ -1,0 +1,1 @@
+"""An honest look at this machine and this installation."""
