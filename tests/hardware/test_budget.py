@@ -35,7 +35,7 @@ def test_what_is_on_a_gpu_needs_no_main_memory() -> None:
     assert caught.value.message == (
         "the model needs 0.70 GB of memory besides that of GPUs, 0.69 GB are free"
     )
-    assert not budget(5 * GB, gpu(24 * GB), wishes=NO_GPU).suffices(NEEDS)
+    assert not budget(5 * GB, gpu(24 * GB), wishes=NO_GPU).arranged(NEEDS)
 
 
 def test_a_model_too_large_is_refused_with_a_size_that_fits() -> None:
@@ -46,7 +46,7 @@ def test_a_model_too_large_is_refused_with_a_size_that_fits() -> None:
     assert caught.value.hint == "a quantization of at most 2.67 GB fits"
     fewer = NEEDS._replace(layers=(Layer(57_500_000, 0, 32 * MB),) * 32)
     assert fewer.weights == pytest.approx(2.67 * GB, abs=10 * MB)
-    assert budget(4 * GB).suffices(fewer)
+    assert budget(4 * GB).arranged(fewer)
     with pytest.raises(SpaceError) as caught:
         budget(GB).arrange(NEEDS)
     assert caught.value.hint == "free some memory, or choose a smaller model"
@@ -62,8 +62,8 @@ def test_where_nobody_tells_what_is_free_nothing_is_refused() -> None:
 def test_mapped_weights_may_come_and_go() -> None:
     """Then cache and buffers are all that must have room."""
     mapped = Budget(Machine(1400 * MB), mapped=True)
-    assert mapped.suffices(NEEDS)
-    assert not mapped._replace(machine=Machine(1300 * MB)).suffices(NEEDS)
+    assert mapped.arranged(NEEDS)
+    assert not mapped._replace(machine=Machine(1300 * MB)).arranged(NEEDS)
 
 
 def test_others_are_left_as_much_main_memory_as_the_cache_takes() -> None:
@@ -71,11 +71,9 @@ def test_others_are_left_as_much_main_memory_as_the_cache_takes() -> None:
     assert budget(6250 * MB + 1024 * MB).spares(NEEDS)
     assert not budget(6250 * MB + 1023 * MB).spares(NEEDS)
     assert budget(700 * MB, gpu(7 * GB)).spares(NEEDS)
-    assert budget(700 * MB, gpu(7 * GB)).is_whole(NEEDS)
     # What is demanded may have the margin too, so it is no measure of what others are left.
     tight = budget(700 * MB, gpu(6 * GB), wishes=Wishes(ALL))
-    assert tight.suffices(NEEDS)
-    assert not tight.is_whole(NEEDS)
+    assert tight.arranged(NEEDS)
     assert not tight.spares(NEEDS)
 
 
@@ -84,7 +82,6 @@ def test_memory_that_a_gpu_shares_is_counted_once(shared: Device) -> None:
     """One that does not say what it has shares it as well."""
     enough = budget(7000 * MB, shared)
     assert enough.arrange(NEEDS).n_gpu_layers
-    assert not enough.is_whole(NEEDS)  # so its context leaves main memory to others
     assert not enough.spares(NEEDS)
     assert budget(8000 * MB, shared).spares(NEEDS)
     with pytest.raises(SpaceError, match=r"of memory, 5\.00 GB are free"):

@@ -67,7 +67,7 @@ def test_what_is_asked_for_is_given_or_refused(
 ) -> None:
     """No silent change, and layers leave the GPU for it; the refusal names what would be given."""
     machine = budget(available, gpu(on_gpu))
-    if machine.suffices(needs(asked)):
+    if machine.arranged(needs(asked)):
         settled = settle(limit, asked, machine, needs)
         assert settled.context.n_ctx == asked
         assert bool(settled.context.note) == (asked > limit)
@@ -78,25 +78,24 @@ def test_what_is_asked_for_is_given_or_refused(
     word, size = caught.value.hint.split()[:2]
     if word == "-c":
         assert f"a context of {asked} tokens" in caught.value.message
-        assert machine.suffices(needs(int(size)))
-        assert not machine.suffices(needs(int(size) + STEP))
+        assert machine.arranged(needs(int(size)))
+        assert machine.arranged(needs(int(size) + STEP)) is None
     else:
-        assert not machine.suffices(needs(STEP))
+        assert machine.arranged(needs(STEP)) is None
 
 
 @given(LIMITS, st.integers(0, 2**27), MEMORY)
-def test_a_context_that_gpus_hold_fills_them_and_stays(
-    limit: int, on_gpu: int, available: int
-) -> None:
-    """Unless there would be fewer than 4096 tokens."""
+def test_a_context_takes_no_layers_off_gpus(limit: int, on_gpu: int, available: int) -> None:
+    """It gets what they leave; for up to 4096 tokens layers do go."""
     machine = budget(available, gpu(on_gpu))
     context, placement, _ = settle(limit, None, machine, needs)
     n_ctx = context.n_ctx
-    if machine.is_whole(needs(min(limit, 4096))):
-        assert placement.whole
-        assert n_ctx == limit or not machine.is_whole(needs(n_ctx + STEP))
-    else:
-        assert n_ctx <= LEAST or machine.spares(needs(n_ctx))
+    good = machine.arranged(needs(min(limit, 4096)))
+    if n_ctx > LEAST:
+        assert machine.spares(needs(n_ctx), good)
+    if good:
+        assert placement.reach >= good.reach
+        assert n_ctx == limit or not machine.spares(needs(n_ctx + STEP), good)
 
 
 def test_what_memory_cannot_hold_at_all_is_refused_without_a_context() -> None:
@@ -129,7 +128,7 @@ def test_a_cache_for_many_gets_what_a_context_would(
     cells = most_cells(least, most, machine, needs)
     assert cells == most if most <= least else least <= cells <= most
     if cells > least:
-        assert machine.spares(needs(cells)) or machine.is_whole(needs(cells))
+        assert machine.spares(needs(cells))
     if least < cells < most:
         assert cells % STEP == 0
 

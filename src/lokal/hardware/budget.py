@@ -50,17 +50,16 @@ class Budget(NamedTuple):
             )
         return placement
 
-    def suffices(self, needs: Needs) -> bool:
-        """Whether there is so much at all."""
-        return self._arranged(needs) is not None
-
-    def spares(self, needs: Needs) -> bool:
+    def spares(self, needs: Needs, like: Placement | None = None) -> bool:
         """Whether enough is left to others: on GPUs the margin, of main memory half.
 
-        That is half of what the weights leave there, and the other half is for the KV cache.
+        That is half of what the weights leave there, and the other half is for the KV cache. As
+        much must be on GPUs as in a placement `like` this, if there is one.
         """
-        placement = self._arranged(needs)
+        placement = self.arranged(needs)
         if placement is None or not self._keeps_margins(placement, needs):
+            return False
+        if like and placement.reach < like.reach:
             return False
         have = self.machine.available
         if have is None:
@@ -71,17 +70,8 @@ class Budget(NamedTuple):
         )
         return kv <= have - self._main_memory(placement, needs)
 
-    def is_whole(self, needs: Needs) -> bool:
-        """Whether all layers have room on GPUs with memory of their own, and leave the margin."""
-        placement = self._arranged(needs)
-        return (
-            placement is not None
-            and placement.whole
-            and all(map(_is_apart, placement.gpus))
-            and self._keeps_margins(placement, needs)
-        )
-
-    def _arranged(self, needs: Needs) -> Placement | None:
+    def arranged(self, needs: Needs) -> Placement | None:
+        """As `arrange`, or None if there is too little memory."""
         try:
             return self.arrange(needs)
         except SpaceError:

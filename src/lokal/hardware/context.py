@@ -13,7 +13,7 @@ from lokal.hardware.placement import Placement
 MAX_CONTEXT = 2**27  # tokens; beyond any model, and far from overflowing llama.cpp's counters
 STEP = 256  # tokens; llama.cpp pads contexts to this
 LEAST = 512  # tokens; a default context smaller than this helps nobody
-GOOD = 4096  # tokens; with so many on a GPU, more are not worth leaving it for
+GOOD = 4096  # tokens; more are not worth a layer less on a GPU, unless they are asked for
 
 
 class Context(NamedTuple):
@@ -54,7 +54,7 @@ def settle(limit: int, asked: int | None, budget: Budget, needs: Callable[[int],
     try:
         return Settled(context, budget.arrange(taken), taken)
     except SpaceError as error:
-        fits = _largest(lambda n: budget.suffices(needs(n)), 0, asked or 0)
+        fits = _largest(lambda n: budget.arranged(needs(n)) is not None, 0, asked or 0)
         if not fits:
             raise
         raise SpaceError(
@@ -86,11 +86,10 @@ def padded(n_ctx: int) -> int:
 
 def _most(least: int, most: int, budget: Budget, needs: Callable[[int], Needs]) -> int:
     """The most tokens that leave enough to others, but never fewer than `least`."""
-    on_gpus = budget.machine.gpus and budget.is_whole(needs(max(least, min(most, GOOD))))
-    good = budget.is_whole if on_gpus else budget.spares
-    if good(needs(most)):
+    like = budget.arranged(needs(max(least, min(most, GOOD)))) if budget.machine.gpus else None
+    if budget.spares(needs(most), like):
         return most
-    return max(least, _largest(lambda n: good(needs(n)), least, most))
+    return max(least, _largest(lambda n: budget.spares(needs(n), like), least, most))
 
 
 def _largest(good: Callable[[int], bool], low: int, high: int) -> int:

@@ -61,6 +61,11 @@ class Placement(NamedTuple):
         return self.n_gpu_layers == self.n_layers and not self.experts_in_memory
 
     @property
+    def reach(self) -> tuple[int, int]:
+        """How much of the model is on GPUs: compares as larger where it is more."""
+        return self.n_gpu_layers, -self.experts_in_memory
+
+    @property
     def description(self) -> str:
         """Where the layers are, in words."""
         if not self.n_gpu_layers:
