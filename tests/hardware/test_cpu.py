@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from lokal.hardware import apple
 from lokal.hardware.cpu import usable_cores
 
 
@@ -15,10 +17,10 @@ def cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Eight CPUs that are four cores with two threads each, all of them ours."""
     allow(monkeypatch, set(range(8)))
     for cpu in range(8):
-        topology = tmp_path / "cpus" / f"cpu{cpu}" / "topology"
+        topology = tmp_path / f"devices/system/cpu/cpu{cpu}/topology"
         topology.mkdir(parents=True)
         (topology / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
-    return tmp_path / "cpus"
+    return tmp_path / "devices"
 
 
 def allow(monkeypatch: pytest.MonkeyPatch, cpus: set[int]) -> None:
@@ -59,6 +61,58 @@ def test_without_affinity_the_machine_s_count_is_taken(
 
 
 @pytest.mark.parametrize(
+    ("text", "mask", "cores"),
+    [
+        ("0-1,4-5\n", set(range(8)), 2),
+        ("0-1,4-5\n", {1, 2, 3}, 1),
+        ("0-1,4-5\n", {2, 3}, 2),  # the others are not ours
+        ("0\n", set(range(8)), 1),
+        ("\n", set(range(8)), 4),
+        ("many\n", set(range(8)), 4),
+    ],
+)
+def test_intel_s_efficient_cores_do_not_count(
+    cpus: Path, monkeypatch: pytest.MonkeyPatch, text: str, mask: set[int], cores: int
+) -> None:
+    """The kernel lists the others, by CPU."""
+    allow(monkeypatch, mask)
+    (cpus / "cpu_core").mkdir()
+    (cpus / "cpu_core/cpus").write_text(text)
+    assert usable_cores(cpus, []) == cores
+
+
+@pytest.mark.parametrize(
+    ("capacities", "cores"),
+    [
+        ([1024] * 4, 4),
+        ([530] * 4 + [1024] * 4, 4),  # RK3588
+        ([250] * 4 + [620] * 2 + [1024] * 2, 4),  # a phone with three kinds
+        ([800] * 6 + [1024] * 2, 8),
+        ([250, 250], 2),  # the large ones are not ours
+    ],
+)
+def test_arm_s_small_cores_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capacities: list[int], cores: int
+) -> None:
+    allow(monkeypatch, set(range(len(capacities))))
+    for cpu, capacity in enumerate(capacities):
+        folder = tmp_path / f"system/cpu/cpu{cpu}"
+        folder.mkdir(parents=True)
+        (folder / "cpu_capacity").write_text(f"{capacity}\n")
+    assert usable_cores(tmp_path, []) == cores
+
+
+def test_a_mac_s_performance_cores_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"hw.perflevel0.physicalcpu": 6, "hw.physicalcpu": 10}
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(apple, "sysctl_number", lambda name: told.get(name, 0))
+    assert usable_cores(cgroups=[]) == 6
+    del told["hw.perflevel0.physicalcpu"]
+    assert usable_cores(cgroups=[]) == 10
+
+
+@pytest.mark.parametrize(
     ("limit", "cores"),
     [
         ("200000 100000", 2),
@@ -81,11 +135,9 @@ def test_a_quota_of_cgroup_2(cpus: Path, tmp_path: Path, limit: str, cores: int)
 @pytest.mark.parametrize(("quota", "cores"), [("200000", 2), ("-1", 4), ("", 4)])
 def test_a_quota_of_cgroup_1(cpus: Path, tmp_path: Path, quota: str, cores: int) -> None:
     """Older systems keep it in two files."""
-    folder = tmp_path / "cgroup" / "cpu"
-    folder.mkdir(parents=True)
-    (folder / "cpu.cfs_quota_us").write_text(quota + "\n")
-    (folder / "cpu.cfs_period_us").write_text("100000\n")
-    assert usable_cores(cpus, [tmp_path / "cgroup"]) == cores
+    (tmp_path / "cpu.cfs_quota_us").write_text(quota + "\n")
+    (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
+    assert usable_cores(cpus, [tmp_path]) == cores
 
 
 def test_this_machine_has_a_core() -> None:

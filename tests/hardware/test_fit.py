@@ -17,8 +17,8 @@ GB = 10**9
         ({}, 16 * 2**30),
         ({"memory.max": "max\n"}, 16 * 2**30),
         ({"memory.max": str(2**30)}, 2**30),
-        ({"memory/memory.limit_in_bytes": str(2**30)}, 2**30),
-        ({"memory/memory.limit_in_bytes": str(2**63)}, 16 * 2**30),
+        ({"memory.limit_in_bytes": str(2**30)}, 2**30),
+        ({"memory.limit_in_bytes": str(2**63)}, 16 * 2**30),
     ],
 )
 def test_the_memory_is_the_machines_within_the_cgroup(
