@@ -271,7 +271,7 @@ def test_a_mapped_file_may_be_larger_than_the_memory_if_that_is_demanded(
 ) -> None:
     """It is slow, so it is said; and what cannot be kept in memory, though demanded, as well."""
     FakeGgml().install(monkeypatch)
-    monkeypatch.setattr(opening, "available_bytes", lambda: mixture.header.weights_bytes // 2)
+    monkeypatch.setattr(opening, "available_bytes", lambda: mixture.header.weights_bytes)
     with pytest.raises(SpaceError):
         opened(mixture)
     assert any("read from the disk" in note for note in opened(mixture, load_mode="mmap").notes)
