@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lokal import settings
-from lokal.bench import Result, Sample, Tests, Watcher, measure
+from lokal.bench import Result, Sample, Trial, Watcher, measure
 from lokal.cli.fetch import fetched
 from lokal.cli.output import note, write_json, write_lines
 from lokal.cli.speeds import Facts, as_dict, lines
@@ -33,7 +33,7 @@ class BenchOptions(NamedTuple):
     """What `llm bench` was asked for; `counts` are numbers of sequences, sorted."""
 
     model: str
-    tests: Tests
+    trial: Trial
     counts: tuple[int, ...]
     load: LoadOptions
     json: bool
@@ -48,12 +48,12 @@ def execute(options: BenchOptions) -> int:
     Raises:
         KeyboardInterrupt: Ctrl-C, once it is printed.
     """
-    options.tests.check(options.load.ctx)  # before anything is fetched
+    options.trial.check(options.load.ctx)  # before anything is fetched
     surroundings = settings.load(offline=options.offline)
     weights = fetched(
         find(options.model, surroundings),
         surroundings,
-        ctx=options.load.ctx or options.tests.n_ctx,
+        ctx=options.load.ctx or options.trial.n_ctx,
         quiet=options.quiet,
         raw=True,
     )
@@ -77,7 +77,7 @@ def _measure(
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
     with log, progress:
         for sequences, sample in measure(
-            weights, options.load, options.tests, options.counts, Interrupt(), progress
+            weights, options.load, options.trial, options.counts, Interrupt(), progress
         ):
             samples.setdefault(sequences, []).append(sample)
 
@@ -85,9 +85,9 @@ def _measure(
 def _print(options: BenchOptions, facts: Facts, samples: dict[int, list[Sample]]) -> None:
     results = [Result(sequences, tuple(each)) for sequences, each in samples.items()]
     if options.json:
-        write_json(as_dict(facts, options.tests, results))
+        write_json(as_dict(facts, options.trial, results))
     elif results:
-        write_lines(lines(facts, options.tests, results))
+        write_lines(lines(facts, options.trial, results))
 
 
 def _facts(options: BenchOptions, weights: Weights, hashed_with: Settings | None) -> Facts:
@@ -153,7 +153,7 @@ class LineProgress(Progress):
         now = time.monotonic()
         if now - self._told_at >= INTERVAL:
             self._told_at = now
-            self.say(_step(sequences, repetition, self._options.tests))
+            self.say(_step(sequences, repetition, self._options.trial))
 
 
 class BarProgress(Progress):
@@ -171,7 +171,7 @@ class BarProgress(Progress):
             console=Console(stderr=True),
             transient=True,  # the table says it all
         )
-        total = len(self._options.counts) * self._options.tests.repetitions
+        total = len(self._options.counts) * self._options.trial.repetitions
         self._task: Any = self._bars.add_task("loading", total=total)
         self._bars.start()
         return self
@@ -180,16 +180,16 @@ class BarProgress(Progress):
         self._bars.stop()
 
     def begin(self, sequences: int, repetition: int) -> None:
-        before = self._options.counts.index(sequences) * self._options.tests.repetitions
-        text = _step(sequences, repetition, self._options.tests)
+        before = self._options.counts.index(sequences) * self._options.trial.repetitions
+        text = _step(sequences, repetition, self._options.trial)
         self._bars.update(self._task, description=text, completed=before + repetition - 1)
 
     def _say(self, text: str) -> None:
         self._bars.console.print(text, markup=False, highlight=False)
 
 
-def _step(sequences: int, repetition: int, tests: Tests) -> str:
-    return f"{_sequences([sequences])}, {repetition} of {tests.repetitions}"
+def _step(sequences: int, repetition: int, trial: Trial) -> str:
+    return f"{_sequences([sequences])}, {repetition} of {trial.repetitions}"
 
 
 def _sequences(counts: Sequence[int]) -> str:
