@@ -17,6 +17,7 @@ from lokal.cli.output import note, write_json, write_lines
 from lokal.cli.speeds import Facts, as_dict, lines
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import native_library, native_log
+from lokal.engine.prompt import PromptOptions
 from lokal.loading import LoadOptions
 from lokal.model import Model
 from lokal.settings import Settings
@@ -40,6 +41,8 @@ class BenchOptions(NamedTuple):
     quiet: bool
     verbose: int
     offline: bool
+    form: PromptOptions = PromptOptions(raw=True)  # prompts are tokens, and need no template
+    template: str | None = None
 
 
 def execute(options: BenchOptions) -> int:
@@ -50,22 +53,19 @@ def execute(options: BenchOptions) -> int:
     """
     options.trial.check(options.load.ctx)  # before anything is fetched
     surroundings = settings.load(offline=options.offline)
-    weights = fetched(
-        find(options.model, surroundings),
-        surroundings,
-        ctx=options.load.ctx or options.trial.n_ctx,
-        quiet=options.quiet,
-        raw=True,
-    )
+    n_ctx = options.load.ctx or options.trial.n_ctx
+    wanted = options._replace(load=options.load._replace(ctx=n_ctx))
+    weights = fetched(find(options.model, surroundings), surroundings, wanted)
     # The checksum may take a while, and Ctrl-C is to end it at once.
     facts = _facts(options, weights, surroundings if options.json else None)
     samples: dict[int, list[Sample]] = {}
+    progress = _progress(options, surroundings)
     try:
-        _measure(options, weights, samples, _progress(options, surroundings))
+        _measure(options, weights, samples, progress)
     except KeyboardInterrupt:
-        _print(options, facts, samples)
+        _print(options, facts._replace(device=progress.device), samples)
         raise
-    _print(options, facts, samples)
+    _print(options, facts._replace(device=progress.device), samples)
     return 0
 
 
@@ -98,7 +98,7 @@ def _facts(options: BenchOptions, weights: Weights, hashed_with: Settings | None
         size=max(header.file_size, header.weights_bytes),  # of a split model: all shards
         parameters=header.parameters,
         quantization=header.quantization,
-        device="GPU" if options.load.on_gpu else "CPU",
+        device="",
         threads=options.load.native_threads(),
         llama_cpp=f"{lib.llama_version().decode()} ({PACKAGE} {version(PACKAGE)})",
     )
@@ -116,6 +116,7 @@ class Progress(Watcher):
 
     def __init__(self, options: BenchOptions) -> None:
         self._options = options
+        self.device = ""  # until it is loaded
 
     def __enter__(self) -> Progress:
         return self
@@ -124,8 +125,9 @@ class Progress(Watcher):
         pass
 
     def loaded(self, model: Model, counts: Sequence[int]) -> None:
-        if model.context.note:
-            self.say(f"note: {model.context.note}")
+        self.device = model.device
+        for line in model.notes:
+            self.say(f"note: {line}")
         if self._options.verbose:
             took = f"loaded in {model.load_seconds:.2f} s for {_sequences(counts)}"
             self._say(f"{took}: {model.description}")
