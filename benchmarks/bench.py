@@ -53,27 +53,29 @@ def _comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
     ):
         if options.only not in name:
             continue
-        tool = _llama_bench if sequences == 1 else _batched_bench
+        tool = llama_bench if sequences == 1 else _batched_bench
         samples = interleaved(
             options.rounds,
-            _ours(options, sequences, prompt, generate),
+            ours(options, sequences, prompt, generate),
             tool(options, sequences, prompt, generate),
         )
         yield Comparison(name, "tokens/s", *samples, LEAST, more_is_better=True)
 
 
-def _ours(
+def ours(
     options: argparse.Namespace, sequences: int, prompt: int, generate: int
 ) -> Callable[[], float]:
+    """A run of `llm bench`, to be measured: tokens/s."""
     command = [str(options.llm), "bench", str(options.model), "-t", str(options.threads)]
     command += ["-j", str(sequences), "-p", str(prompt), "-n", str(generate), "-r", "1", "--json"]
     speed = "prompt_per_second" if prompt else "generate_per_second"
     return lambda: float(json.loads(run(command).output)["results"][0][speed]["median"])
 
 
-def _llama_bench(
+def llama_bench(
     options: argparse.Namespace, _sequences: int, prompt: int, generate: int
 ) -> Callable[[], float]:
+    """A run of llama-bench, which knows one sequence only: tokens/s."""
     command = [str(options.reference / "llama-bench"), "-m", str(options.model), "-r", "1"]
     command += ["-t", str(options.threads), "-p", str(prompt), "-n", str(generate), "-o", "json"]
     return lambda: float(json.loads(run(command, CALM).output)[0]["avg_ts"])

@@ -1,6 +1,6 @@
 """Builds llama.cpp's own tools from the sources that the installed llama-cpp-python contains.
 
-    python benchmarks/build_reference.py DIRECTORY [--server] [--source UNPACKED]
+    python benchmarks/build_reference.py DIRECTORY [--server] [--backend cuda] [--source UNPACKED]
 
 Both sides of a comparison are then the same commit with the same flags: the package's CMake file
 adds llama.cpp in Release mode, for this CPU (GGML_NATIVE), without curl, and changes nothing else
@@ -40,19 +40,26 @@ def main() -> None:
     parser.add_argument("directory", type=Path, help="where to build, outside the repository")
     parser.add_argument("--source", type=Path, help="an unpacked source package; else downloaded")
     parser.add_argument("--server", action="store_true", help="build llama-server as well")
+    parser.add_argument("--backend", choices=("cuda", "hip", "vulkan"), help="build for GPUs")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count(), help="compilers at once")
     options = parser.parse_args()
     source = options.source or _download(options.directory)
     targets = ["llama-bench", "llama-completion"]
     if options.server:
         targets += ["llama-server", "llama-batched-bench"]
-    sys.stdout.write(f"{build(source, options.directory, targets, options.jobs)}\n")
+    flags = dict(_FLAGS)
+    if options.backend:
+        flags[f"GGML_{options.backend.upper()}"] = "ON"
+    folder = build(source, options.directory, targets, options.jobs, flags)
+    sys.stdout.write(f"{folder}\n")
 
 
-def build(source: Path, directory: Path, targets: list[str], jobs: int) -> Path:
+def build(
+    source: Path, directory: Path, targets: list[str], jobs: int, settings: dict[str, str]
+) -> Path:
     """Build the targets and return the folder that holds them."""
     build_directory = directory / "build"
-    flags = [f"-D{name}={value}" for name, value in _FLAGS.items()]
+    flags = [f"-D{name}={value}" for name, value in settings.items()]
     flags += shlex.split(os.environ.get("CMAKE_ARGS", ""))
     if shutil.which("ninja"):
         flags += ["-G", "Ninja"]

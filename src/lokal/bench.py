@@ -26,7 +26,7 @@ DRAWN = 4096  # tokens to choose from; looking at a whole vocabulary takes up to
 WARM_UP = 2  # tokens; the first ones meet cold caches, and threads that are yet to start
 
 
-class Tests(NamedTuple):
+class Trial(NamedTuple):
     """Tokens of a prompt, tokens to generate, and how often; a test of 0 tokens is left out."""
 
     prompt: int = 512
@@ -123,7 +123,7 @@ def layouts(counts: Iterable[int]) -> list[list[int]]:
 def measure(
     weights: Weights,
     options: LoadOptions,
-    tests: Tests,
+    trial: Trial,
     counts: Iterable[int],
     interrupt: Interrupt,
     watcher: Watcher,
@@ -139,20 +139,20 @@ def measure(
         KeyboardInterrupt: Ctrl-C; what was yielded is true.
         LokalError: as from `Model`.
     """
-    tests.check(options.ctx)
-    options = options._replace(ctx=options.ctx or tests.n_ctx)
+    trial.check(options.ctx)
+    options = options._replace(ctx=options.ctx or trial.n_ctx)
     n_measured = 0
     for group in layouts(counts):
         with Model(weights, options._replace(parallel=group[-1]), interrupt) as model:
             watcher.loaded(model, group)
-            bench = _Bench(model, tests, clock)
+            bench = _Bench(model, trial, clock)
             for sequences in group:
                 if not bench.fits(sequences):
                     watcher.left_out(sequences)
                     continue
                 n_measured += 1
                 bench.warm_up(sequences)
-                for repetition in range(1, tests.repetitions + 1):
+                for repetition in range(1, trial.repetitions + 1):
                     watcher.begin(sequences, repetition)
                     yield sequences, bench.sample(sequences)
     if not n_measured:
@@ -165,8 +165,8 @@ def measure(
 class _Bench:
     """Runs tests through a loaded model."""
 
-    def __init__(self, model: Model, tests: Tests, clock: Callable[[], float]) -> None:
-        self._model, self._tests, self._clock = model, tests, clock
+    def __init__(self, model: Model, trial: Trial, clock: Callable[[], float]) -> None:
+        self._model, self._trial, self._clock = model, trial, clock
         self._random = random.Random(SEED)
         self._ids = count()
         vocabulary = model.vocabulary
@@ -177,32 +177,32 @@ class _Bench:
 
     def fits(self, sequences: int) -> bool:
         """Whether nobody would have to give way to another."""
-        shape, tests = self._model.shape, self._tests
-        each = max(self._n_prompts(sequences) * tests.prompt, sequences * tests.generate)
+        shape, trial = self._model.shape, self._trial
+        each = max(self._n_prompts(sequences) * trial.prompt, sequences * trial.generate)
         return shape.streams or each + sequences <= shape.n_cells
 
     def warm_up(self, sequences: int) -> None:
-        if self._tests.prompt:
-            self._run(1, self._tests.prompt, 1)
+        if self._trial.prompt:
+            self._run(1, self._trial.prompt, 1)
         self._run(sequences, 1, WARM_UP)
 
     def sample(self, sequences: int) -> Sample:
         """Measure once."""
-        tests, prompt, generate = self._tests, None, None
-        if tests.prompt:
+        trial, prompt, generate = self._trial, None, None
+        if trial.prompt:
             n_prompts = self._n_prompts(sequences)
             # A token is what asking takes at least; it comes of the last logits of the prompt.
-            prompt = n_prompts * tests.prompt / self._run(n_prompts, tests.prompt, 1)
-        if tests.generate:
+            prompt = n_prompts * trial.prompt / self._run(n_prompts, trial.prompt, 1)
+        if trial.generate:
             # The token in front brings the first one, and the last one is not computed.
-            generate = sequences * tests.generate / self._run(sequences, 1, tests.generate)
+            generate = sequences * trial.generate / self._run(sequences, 1, trial.generate)
         return Sample(prompt, generate)
 
     def _n_prompts(self, sequences: int) -> int:
         """As many as fill a batch: more are computed one after another, and no faster."""
-        if not self._tests.prompt:
+        if not self._trial.prompt:
             return 0
-        return min(sequences, -(-self._model.shape.n_batch // self._tests.prompt))
+        return min(sequences, -(-self._model.shape.n_batch // self._trial.prompt))
 
     def _run(self, n_requests: int, n_prompt: int, n_generate: int) -> float:
         """Seconds that so many requests take side by side."""

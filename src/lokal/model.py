@@ -161,6 +161,11 @@ class Model:
         )
 
     @property
+    def device(self) -> str:
+        """What computes: CPU, or which layers are on GPUs."""
+        return self._placement.description if self._placement.n_gpu_layers else "CPU"
+
+    @property
     def vocabulary(self) -> Vocabulary:
         """Its tokens, and what they write."""
         return self._native.vocabulary

@@ -21,7 +21,7 @@ import lokal
 from lokal.engine.backend import LlamaContext
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import LlamaModel, native_log
+from lokal.engine.llama import AllocationError, LlamaModel, _native, native_log
 from lokal.engine.plan import Plan, Shape
 from lokal.engine.reasoning import Reasoning, Tags
 from lokal.engine.request import (
@@ -34,7 +34,7 @@ from lokal.engine.request import (
 )
 from lokal.engine.scheduler import Scheduler
 from lokal.engine.sequence import Sequence
-from lokal.errors import ArchitectureError, DamagedFileError, LoadError, UsageError
+from lokal.errors import ArchitectureError, DamagedFileError, LoadError, LokalError, UsageError
 from lokal.gguf import check
 from lokal.hardware.budget import Machine
 from lokal.loading import LoadOptions
@@ -576,3 +576,57 @@ def test_the_native_log_is_kept_and_not_shown(
     LlamaModel(llama, Interrupt()).close()
     assert len(lines) == count
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("lines", "error", "hint"),
+    [
+        (
+            [
+                "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 6.21 MiB on device 0:"
+                " cudaMalloc failed: out of memory",
+                "llama_model_load: error loading model: unable to allocate CUDA0 buffer",
+            ],
+            AllocationError,
+            "smaller quantization",
+        ),
+        (
+            [
+                "ggml_aligned_malloc: insufficient memory (attempted to allocate 6.21 MB)",
+                "ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 6",
+                "llama_model_load: error loading model: unable to allocate CPU buffer",
+            ],
+            AllocationError,
+            "smaller quantization",
+        ),
+        (
+            [
+                "llama_model_load: error loading model: device Vulkan0 does not support split"
+                " buffers"
+            ],
+            UsageError,
+            "--split layer",
+        ),
+        (["llama_model_load: error loading model: missing tensor"], LoadError, "damaged"),
+    ],
+)
+def test_why_weights_are_not_loaded_is_read_off_the_whole_log(
+    llama: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lines: list[str],
+    error: type[LokalError],
+    hint: str,
+) -> None:
+    """A device complains in its own words before llama.cpp says that there was no memory."""
+    lib, log = _native()
+
+    def refuse(*_: object) -> None:
+        for line in lines:
+            log(log.ERROR, line.encode(), None)
+
+    monkeypatch.setattr(lib, "llama_model_load_from_file", refuse)
+    with pytest.raises(error) as caught:
+        LlamaModel(llama, Interrupt())
+    assert caught.type is error
+    assert lines[0].rpartition("error loading model: ")[2] in caught.value.message
+    assert hint in caught.value.hint

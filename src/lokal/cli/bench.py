@@ -47,14 +47,14 @@ def bench(
     debug: opt.Debug = False,  # noqa: ARG001 - looked up by main
 ) -> int:
     """Measure how fast a model reads prompts and generates, by sequences side by side."""
-    from lokal.bench import Tests, parse_counts
+    from lokal.bench import Trial, parse_counts
     from lokal.cli import asking
     from lokal.cli.measuring import BenchOptions, execute
 
     return execute(
         BenchOptions(
             model=model,
-            tests=Tests(prompt_tokens, gen_tokens, repetitions),
+            trial=Trial(prompt_tokens, gen_tokens, repetitions),
             counts=parse_counts(counts),
             load=asking.load_options(
                 None,

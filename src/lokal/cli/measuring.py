@@ -11,12 +11,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lokal import settings
-from lokal.bench import Result, Sample, Tests, Watcher, measure
+from lokal.bench import Result, Sample, Trial, Watcher, measure
 from lokal.cli.fetch import fetched
 from lokal.cli.output import note, write_json, write_lines
 from lokal.cli.speeds import Facts, as_dict, lines
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import native_library, native_log
+from lokal.engine.prompt import PromptOptions
 from lokal.loading import LoadOptions
 from lokal.model import Model
 from lokal.settings import Settings
@@ -33,13 +34,15 @@ class BenchOptions(NamedTuple):
     """What `llm bench` was asked for; `counts` are numbers of sequences, sorted."""
 
     model: str
-    tests: Tests
+    trial: Trial
     counts: tuple[int, ...]
     load: LoadOptions
     json: bool
     quiet: bool
     verbose: int
     offline: bool
+    form: PromptOptions = PromptOptions(raw=True)  # prompts are tokens, and need no template
+    template: str | None = None
 
 
 def execute(options: BenchOptions) -> int:
@@ -48,24 +51,21 @@ def execute(options: BenchOptions) -> int:
     Raises:
         KeyboardInterrupt: Ctrl-C, once it is printed.
     """
-    options.tests.check(options.load.ctx)  # before anything is fetched
+    options.trial.check(options.load.ctx)  # before anything is fetched
     surroundings = settings.load(offline=options.offline)
-    weights = fetched(
-        find(options.model, surroundings),
-        surroundings,
-        ctx=options.load.ctx or options.tests.n_ctx,
-        quiet=options.quiet,
-        raw=True,
-    )
+    n_ctx = options.load.ctx or options.trial.n_ctx
+    wanted = options._replace(load=options.load._replace(ctx=n_ctx))
+    weights = fetched(find(options.model, surroundings), surroundings, wanted)
     # The checksum may take a while, and Ctrl-C is to end it at once.
     facts = _facts(options, weights, surroundings if options.json else None)
     samples: dict[int, list[Sample]] = {}
+    progress = _progress(options, surroundings)
     try:
-        _measure(options, weights, samples, _progress(options, surroundings))
+        _measure(options, weights, samples, progress)
     except KeyboardInterrupt:
-        _print(options, facts, samples)
+        _print(options, facts._replace(device=progress.device), samples)
         raise
-    _print(options, facts, samples)
+    _print(options, facts._replace(device=progress.device), samples)
     return 0
 
 
@@ -77,7 +77,7 @@ def _measure(
     log = native_log(note) if options.verbose > 1 else contextlib.nullcontext()
     with log, progress:
         for sequences, sample in measure(
-            weights, options.load, options.tests, options.counts, Interrupt(), progress
+            weights, options.load, options.trial, options.counts, Interrupt(), progress
         ):
             samples.setdefault(sequences, []).append(sample)
 
@@ -85,9 +85,9 @@ def _measure(
 def _print(options: BenchOptions, facts: Facts, samples: dict[int, list[Sample]]) -> None:
     results = [Result(sequences, tuple(each)) for sequences, each in samples.items()]
     if options.json:
-        write_json(as_dict(facts, options.tests, results))
+        write_json(as_dict(facts, options.trial, results))
     elif results:
-        write_lines(lines(facts, options.tests, results))
+        write_lines(lines(facts, options.trial, results))
 
 
 def _facts(options: BenchOptions, weights: Weights, hashed_with: Settings | None) -> Facts:
@@ -98,7 +98,7 @@ def _facts(options: BenchOptions, weights: Weights, hashed_with: Settings | None
         size=max(header.file_size, header.weights_bytes),  # of a split model: all shards
         parameters=header.parameters,
         quantization=header.quantization,
-        device="GPU" if options.load.on_gpu else "CPU",
+        device="",
         threads=options.load.native_threads(),
         llama_cpp=f"{lib.llama_version().decode()} ({PACKAGE} {version(PACKAGE)})",
     )
@@ -116,6 +116,7 @@ class Progress(Watcher):
 
     def __init__(self, options: BenchOptions) -> None:
         self._options = options
+        self.device = ""  # until it is loaded
 
     def __enter__(self) -> Progress:
         return self
@@ -124,8 +125,9 @@ class Progress(Watcher):
         pass
 
     def loaded(self, model: Model, counts: Sequence[int]) -> None:
-        if model.context.note:
-            self.say(f"note: {model.context.note}")
+        self.device = model.device
+        for line in model.notes:
+            self.say(f"note: {line}")
         if self._options.verbose:
             took = f"loaded in {model.load_seconds:.2f} s for {_sequences(counts)}"
             self._say(f"{took}: {model.description}")
@@ -153,7 +155,7 @@ class LineProgress(Progress):
         now = time.monotonic()
         if now - self._told_at >= INTERVAL:
             self._told_at = now
-            self.say(_step(sequences, repetition, self._options.tests))
+            self.say(_step(sequences, repetition, self._options.trial))
 
 
 class BarProgress(Progress):
@@ -171,7 +173,7 @@ class BarProgress(Progress):
             console=Console(stderr=True),
             transient=True,  # the table says it all
         )
-        total = len(self._options.counts) * self._options.tests.repetitions
+        total = len(self._options.counts) * self._options.trial.repetitions
         self._task: Any = self._bars.add_task("loading", total=total)
         self._bars.start()
         return self
@@ -180,16 +182,16 @@ class BarProgress(Progress):
         self._bars.stop()
 
     def begin(self, sequences: int, repetition: int) -> None:
-        before = self._options.counts.index(sequences) * self._options.tests.repetitions
-        text = _step(sequences, repetition, self._options.tests)
+        before = self._options.counts.index(sequences) * self._options.trial.repetitions
+        text = _step(sequences, repetition, self._options.trial)
         self._bars.update(self._task, description=text, completed=before + repetition - 1)
 
     def _say(self, text: str) -> None:
         self._bars.console.print(text, markup=False, highlight=False)
 
 
-def _step(sequences: int, repetition: int, tests: Tests) -> str:
-    return f"{_sequences([sequences])}, {repetition} of {tests.repetitions}"
+def _step(sequences: int, repetition: int, trial: Trial) -> str:
+    return f"{_sequences([sequences])}, {repetition} of {trial.repetitions}"
 
 
 def _sequences(counts: Sequence[int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from lokal.bench import Result, Speed, Tests
+from lokal.bench import Result, Speed, Trial
 from lokal.cli.output import human_bytes, human_count, table, visible
 
 WIDTH = 50  # characters of the longest bar
@@ -26,7 +26,7 @@ class Facts(NamedTuple):
     llama_cpp: str
 
 
-def lines(facts: Facts, tests: Tests, results: Sequence[Result]) -> list[str]:
+def lines(facts: Facts, trial: Trial, results: Sequence[Result]) -> list[str]:
     """For people, or for `awk`: two lines of facts, a table, and a plot where there is a curve."""
     threads = f"{facts.threads} thread{'' if facts.threads == 1 else 's'}"
     shown = [
@@ -38,7 +38,7 @@ def lines(facts: Facts, tests: Tests, results: Sequence[Result]) -> list[str]:
     ]
     curve = {result.sequences: result.generate.median for result in results if result.generate}
     if len(curve) > 1:
-        title = f"generated tokens/s by sequences ({tests.generate} tokens each)"
+        title = f"generated tokens/s by sequences ({trial.generate} tokens each)"
         shown += ["", title, *plot(curve)]
     return shown
 
@@ -65,15 +65,15 @@ def plot(values: dict[int, float]) -> list[str]:
     return shown
 
 
-def as_dict(facts: Facts, tests: Tests, results: Sequence[Result]) -> dict[str, Any]:
+def as_dict(facts: Facts, trial: Trial, results: Sequence[Result]) -> dict[str, Any]:
     """As JSON has it; speeds are null where a test was left out."""
     return {
         **facts._asdict(),
         "results": [
             {
                 "sequences": result.sequences,
-                "prompt_tokens": tests.prompt,
-                "generated_tokens": tests.generate,
+                "prompt_tokens": trial.prompt,
+                "generated_tokens": trial.generate,
                 "prompt_per_second": result.prompt and _rounded(result.prompt),
                 "generate_per_second": result.generate and _rounded(result.generate),
                 "samples": [_rounded(sample) for sample in result.samples],

@@ -99,7 +99,8 @@ class LlamaModel:
 
     Raises:
         LoadError, ArchitectureError: llama.cpp refuses the file, in its own last words.
-        AllocationError: no memory for the weights.
+        AllocationError: no memory for the weights or an adapter.
+        UsageError: rows are to be split, and a device cannot do that.
         KeyboardInterrupt: Ctrl-C came while it loaded.
     """
 
@@ -168,11 +169,13 @@ class LlamaModel:
                 f"cannot load {self.path}: {words}",
                 hint="a newer llama.cpp may know it: pip install -U llama-cpp-python",
             )
-        if "unable to allocate" in words or "failed to allocate" in words:
+        if self._lacked_memory():
             raise AllocationError(
                 f"no memory for the weights: {words}",
                 hint="close what else needs memory, or take a smaller quantization",
             )
+        if "does not support split buffers" in words:
+            raise UsageError(f"--split row: {words}", hint="--split layer is for all GPUs")
         raise LoadError(
             f"cannot load {self.path}: {words}",
             hint="-vv shows llama.cpp's whole log; if the file is damaged, fetch it again",
@@ -185,10 +188,21 @@ class LlamaModel:
         interrupt.check()
         if adapter:
             return adapter
+        words = self.log.last_words()
+        if self._lacked_memory():
+            raise AllocationError(
+                f"no memory for the adapter {path}: {words}",
+                hint="close what else needs memory, or leave the adapter out",
+            )
         raise LoadError(
-            f"cannot load the adapter {path}: {self.log.last_words()}",
+            f"cannot load the adapter {path}: {words}",
             hint="-vv shows llama.cpp's whole log; if the file is damaged, fetch it again",
         )
+
+    def _lacked_memory(self) -> bool:
+        """Whether the log says so: the device first, in its own words, and llama.cpp after it."""
+        said = "unable to allocate", "failed to allocate"
+        return any(words in line for line in self.log.lines for words in said)
 
     def _check(self, vocab_only: bool) -> None:
         lib, why = self.lib, None
