@@ -13,7 +13,7 @@ from command import Llm
 
 import lokal
 
-VERBS = ("run", "chat", "batch", "pull", "ls", "show", "rm", "verify", "prune", "models", "bench")
+VERBS = ("run", "chat", "batch", "pull", "ls", "show", "rm", "verify", "prune", "bench", "models")
 
 
 def cache(llm: Llm, path: Path, repo: str = "owner/repo", file: str = "x-Q4_K_M.gguf") -> Path:
