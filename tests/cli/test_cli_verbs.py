@@ -14,8 +14,8 @@ from command import Llm
 import lokal
 
 VERBS = (
-    *("run", "chat", "batch", "pull", "ls", "show", "rm", "verify", "prune", "models"),
-    *("doctor", "bench"),
+    *("run", "chat", "batch", "pull", "ls", "show", "rm", "verify", "prune"),
+    *("doctor", "bench", "models"),
 )
 
 

@@ -94,7 +94,7 @@ def test_no_header_breaks_it(
 ) -> None:
     metadata = {f"{arch}.{key}": value for key, value in items.items()}
     tensors = tuple(TensorInfo(name, (1,), "F32", 0, size) for name, size in sizes)
-    needed = needs(Header(3, {"general.architecture": arch, **metadata}, tensors, 0, 32, 0), room)
+    needed = needs(Header({"general.architecture": arch, **metadata}, tensors, 0, 32, 0), room)
     assert min(needed[0], *needed[2:], *(size for layer in needed.layers for size in layer)) >= 0
 
 

@@ -39,8 +39,8 @@ FLAGS_ONLY |= {"prompt_tokens", "gen_tokens", "counts", "repetitions"}
 
 # A module of this package each, but for the second name of one.
 VERBS = (
-    *("run", "chat", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune", "models"),
-    *("doctor", "bench"),
+    *("run", "chat", "batch", "pull", "ls", "list", "show", "rm", "verify", "prune"),
+    *("doctor", "bench", "models"),
 )
 
 
