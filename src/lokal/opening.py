@@ -214,7 +214,8 @@ def _open(
         weights.path,
         interrupt,
         offload=_offload(planned.placement, options.load_mode),
-        repack=planned.shape.n_parallel < REPACK_BELOW,
+        # Repacked weights are copies, and no longer come and go with the file.
+        repack=planned.shape.n_parallel < REPACK_BELOW and options.load_mode != "mmap",
         lora=options.lora,
     )
     try:
