@@ -49,7 +49,7 @@ _MLA = {
     "leading_dense_block_count": 1,
 }
 _MAMBA2 = {"ssm.conv_kernel": 4, "ssm.state_size": 128, "ssm.group_count": 1}
-_GRANITE = [4 if block % 10 == 5 else 0 for block in range(40)]
+_GRANITE = [4 if block % 10 == 5 else 0 for block in range(10)]
 _LFM2 = [8 if block in (2, 5, 8, 10, 12, 14) else 0 for block in range(16)]
 
 SHAPES = {
@@ -78,11 +78,11 @@ SHAPES = {
     ),
     "smollm3-3b": Shape("smollm3", 36, 2048, 16, 4, 128, 11008, 128_256),
     "mamba2-1.3b": Shape(
-        "mamba2", 48, 2048, 0, 0, 0, 0, 50_288,
+        "mamba2", 8, 2048, 0, 0, 0, 0, 50_288,
         more={**_MAMBA2, "ssm.inner_size": 4096, "ssm.time_step_rank": 64},
     ),
     "granite-h-1b": Shape(
-        "granitehybrid", 40, 1536, 12, 4, 128, 4096, 100_352,
+        "granitehybrid", 10, 1536, 12, 4, 128, 4096, 100_352,
         more={
             **_MAMBA2, "ssm.inner_size": 3072, "ssm.time_step_rank": 48,
             "attention.head_count_kv": _GRANITE,

@@ -38,6 +38,7 @@ class Native:
         self.closed = 0
         self.buffers: list[Any] = []
         self.shares_prefixes = True
+        self.unlocked: str | None = None
 
     def model(self, *_: Any, offload: Offload, **__: Any) -> Native:
         self.offload = offload
@@ -289,6 +290,20 @@ def test_main_memory_that_does_not_suffice_is_refused_before_loading(
     fits = int(caught.value.hint.split()[1])
     assert opened(weights, ctx=fits).plan.context.n_ctx == fits
     assert len(native.tried) == 2
+
+
+def test_a_mapped_file_may_be_larger_than_the_memory_if_that_is_demanded(
+    native: Native, mixture: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is slow, so it is said; and what cannot be kept in memory, though demanded, as well."""
+    FakeGgml().install(monkeypatch)
+    monkeypatch.setattr(opening, "available_bytes", lambda: mixture.header.weights_bytes)
+    with pytest.raises(SpaceError):
+        opened(mixture)
+    assert any("read from the disk" in note for note in opened(mixture, load_mode="mmap").notes)
+    native.unlocked = "warning: failed to mlock"
+    monkeypatch.setattr(opening, "available_bytes", lambda: 8 * GB)
+    assert opened(mixture, load_mode="mlock").notes == (native.unlocked,)
 
 
 def test_the_python_api_takes_the_same_options(tmp_path: Path) -> None:

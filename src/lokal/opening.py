@@ -107,7 +107,7 @@ def plan(
     """
     header = weights.header
     check_kv_types(header, *options.kv_types(), flash=options.flash != "off")
-    budget = Budget(here, options.wishes(), mapped=options.load_mode.startswith("mmap"))
+    budget = Budget(here, options.wishes(), mapped=options.load_mode == "mmap")
     shape_of = partial(_shape, options, shares=shares, gpu=bool(here.gpus))
 
     def takes(n_ctx: int, n_cells: int) -> Needs:
@@ -230,6 +230,7 @@ def _open(
         native.close()
         raise
     said = [*notes, planned.context.note, _gpu_note(options, here, planned.placement)]
+    said += [_disk_note(here, planned), native.unlocked]
     return Opened(native, context, planned, tuple(note for note in said if note))
 
 
@@ -293,6 +294,14 @@ def _gpu_note(options: LoadOptions, here: Machine, placement: Placement) -> str 
     if options.wishes().layers is AUTO and not placement.whole:
         return f"{placement.description}, as memory allows; the rest is computed by the CPU"
     return None
+
+
+def _disk_note(here: Machine, planned: Plan) -> str | None:
+    """That the weights come and go; only who demanded a mapped file has come so far then."""
+    needed = planned.placement.in_memory(planned.needs)
+    if here.available is None or needed <= here.available:
+        return None
+    return "the weights are larger than the memory: they are read from the disk again and again"
 
 
 def _too_small(here: Machine) -> str:

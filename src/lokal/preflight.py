@@ -9,10 +9,11 @@ from lokal import gguf
 from lokal.catalog import quants
 from lokal.errors import ArchitectureError, SpaceError
 from lokal.hardware.context import LEAST, MAX_CONTEXT
+from lokal.hardware.fit import Room, needs
 from lokal.hub.client import Offer
 
 _FIRST_LOOK = 4 << 20  # bytes; enough for vocabularies of up to 100,000 tokens or so
-_OVERHEAD = 256 << 20  # bytes for the computation's buffers and the process itself
+_PROCESS = 64 << 20  # bytes for Python and the libraries
 
 
 class Machine(NamedTuple):
@@ -62,9 +63,11 @@ class Preflight:
 
     def _check_memory(self, offer: Offer, header: gguf.Header, memory: int) -> None:
         ctx = min(self._ctx or min(header.context_length or LEAST, LEAST), MAX_CONTEXT)
-        beside = header.kv_bytes(ctx) + _OVERHEAD
-        needed = offer.chosen.size(offer.sizes) + beside
-        if needed <= memory:
+        needed = needs(header, Room(ctx))
+        # Of a model in shards the header knows the weights of the first one only.
+        beside = needed.total - needed.weights + _PROCESS
+        total = offer.chosen.size(offer.sizes) + beside
+        if total <= memory:
             return
         fitting = [
             weights
@@ -72,7 +75,7 @@ class Preflight:
             if weights.complete and weights.size(offer.sizes) + beside <= memory
         ]
         raise SpaceError(
-            f"{offer.chosen.name} needs {needed / 1e9:.1f} GB of memory with a context of {ctx}"
+            f"{offer.chosen.name} needs {total / 1e9:.1f} GB of memory with a context of {ctx}"
             f" tokens, this machine has {memory / 1e9:.1f} GB",
             hint=_what_fits(offer, fitting) + "; llm pull --force fetches it anyway",
         )

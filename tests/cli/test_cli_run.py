@@ -227,10 +227,11 @@ def test_dry_run_shows_settings_and_prompt(llm: Llm, llama: Path) -> None:
 
 
 def test_verbose_tells_the_speed_on_stderr(llm: Llm, llama: Path) -> None:
-    """-v adds one line; the answer stays as it is."""
+    """-v adds two lines, where it runs and how fast; the answer stays as it is."""
     result = llm.run("run", llama, "hello", *GREEDY, "--ignore-eos", "-v", "-q")
     assert result.stdout == llm.run("run", llama, "hello", *GREEDY, "--ignore-eos").stdout
-    assert len(result.stderr.splitlines()) == 1
+    device, _ = result.stderr.splitlines()
+    assert device.startswith("on the CPU; one sequence")
     for part in ("load ", "prompt 5 tokens", "generated 12 tokens", "/s", "length"):
         assert part in result.stderr
 

@@ -109,6 +109,19 @@ def test_instruction_sets_that_lie_idle(tmp_path: Path) -> None:
     assert [f.state for f in machine.check_build(native("CPU", sets=every), cpuinfo)] == ["ok"]
 
 
+def test_a_cgroup_that_allows_less_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def within(much: int, little: int) -> Any:
+        return lambda cgroups=None: little if cgroups is None else much
+
+    monkeypatch.setattr(machine, "usable_cores", within(8, 2))
+    monkeypatch.setattr(machine, "total_bytes", within(64 * 10**9, 4 * 10**9))
+    monkeypatch.setattr(machine, "available_bytes", lambda: 10**9)
+    cores, memory = machine.check_host()
+    assert cores.message == "2 cores of 8, the cgroup's quota grants no more"
+    assert memory.state == "warning"
+    assert memory.message.startswith("1.0 of 4.0 GB available, the cgroup's limit")
+
+
 @pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Native code that finds two GPUs, of which the second one fails."""

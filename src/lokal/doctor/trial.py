@@ -42,7 +42,7 @@ def trial(device: str) -> dict[str, Any]:
 def _options(device: str) -> LoadOptions:
     if device == "cpu":
         return LoadOptions(_CTX, gpu_layers=0)
-    return LoadOptions(_CTX, gpu_layers="all")
+    return LoadOptions(_CTX, gpu_layers="all", split="none", main_gpu=int(device))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from lokal.errors import ArchitectureError, LoadError, SpaceError, UsageError
 if TYPE_CHECKING:
     from lokal.engine.lora import Lora
 
+_UNLOCKED = "failed to mlock"
 MAX_THREADS = 512  # GGML_MAX_N_THREADS; more are a broken precondition
 
 
@@ -93,7 +94,8 @@ class LlamaModel:
 
     `offload` says where its layers go. `repack` lets llama.cpp copy weights into a layout that
     decodes single tokens faster on this CPU. `lora` are adapters that `gguf.check_adapter` has
-    seen; contexts made of the model use them. `buffers` are what the weights took.
+    seen; contexts made of the model use them. `buffers` are what the weights took, `unlocked` is
+    llama.cpp's complaint if they could not be kept in memory as was asked for.
 
     Raises:
         LoadError, ArchitectureError: llama.cpp refuses the file, in its own last words.
@@ -120,6 +122,8 @@ class LlamaModel:
         params.vocab_only = vocab_only
         self.native = self._load(interrupt, params)
         self.buffers: list[Buffer] = buffers(self.log.lines)
+        told = (line.splitlines()[0] for line in self.log.lines if _UNLOCKED in line)
+        self.unlocked = next(told, None)
         try:
             self.vocabulary = Vocabulary(self.lib, self.native)
             self._check(vocab_only)

@@ -91,8 +91,8 @@ def install_command(
 ) -> str:
     """What to type so that this Python gets llama-cpp-python of that version, built for a GPU.
 
-    Without one it is built for all that this CPU has. `pip` says whether that Python has pip; else uv, which made it, does the work. `system` decides
-    between the shells of Unix and PowerShell.
+    Without one it is built for all that this CPU has. `pip` says whether that Python has pip; else
+    uv, which made it, does the work. `system` decides between the shells of Unix and PowerShell.
     """
     if pip is None:
         from importlib.util import find_spec

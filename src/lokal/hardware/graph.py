@@ -22,9 +22,14 @@ _FLOAT, _INDEX, _HALF = 4, 8, 2  # bytes
 def compute_bytes(sizes: Sizes, room: Room) -> int:
     """The buffer for the largest batch, with one row of logits for each sequence."""
     n_tokens = padded(kv.ubatch(room), max(1, room.n_slots))
-    moments = (_attention(sizes, room, n_tokens), _state(sizes, room, n_tokens))
-    moments += (n_tokens * _FLOAT * _feed_forward(sizes), _logits(sizes, room, n_tokens))
-    return _inputs(sizes, room, n_tokens) + max(moments)
+    within = max(
+        _attention(sizes, room, n_tokens),
+        _state(sizes, room, n_tokens),
+        n_tokens * _FLOAT * _feed_forward(sizes),
+    )
+    # The logits come when masks are needed no more.
+    logits = n_tokens * _FLOAT * 2 * sizes.width + result_bytes(sizes, room)
+    return max(_inputs(sizes, room, n_tokens) + within, logits)
 
 
 def result_bytes(sizes: Sizes, room: Room) -> int:
@@ -72,7 +77,7 @@ def _feed_forward(sizes: Sizes) -> int:
         results = used * sizes.width
         experts = 3 * used * each + (results if results > 2 * used * each else 0)
         if sizes.architecture == "grok":  # has both, side by side
-            dense += sizes.width
+            dense += 2 * sizes.width
     if not max(dense, experts):
         return 0
     queries = max(sizes.heads, default=0) * sizes.key
@@ -92,8 +97,3 @@ def _state(sizes: Sizes, room: Room, n_tokens: int) -> int:
     elif sizes.number("shortconv.l_cache"):
         row = 8 * sizes.width
     return (n_tokens * row + max(1, room.n_slots) * (convolution + state)) * _FLOAT
-
-
-def _logits(sizes: Sizes, room: Room, n_tokens: int) -> int:
-    rows = min(n_tokens, max(1, room.n_slots))
-    return (n_tokens * 2 * sizes.width + rows * sizes.vocabulary) * _FLOAT
