@@ -210,7 +210,7 @@ def test_a_gpu_that_was_filled_meanwhile_is_looked_at_again(
     ggml.found[0] = gpu(24 * GB)
     with pytest.raises(SpaceError) as caught:
         opened(weights, gpu_layers="all", ctx=4096)
-    assert caught.value.hint == f"--gpu-layers {n} fits"
+    assert f"--gpu-layers {n} fits" in caught.value.hint
 
 
 def test_what_was_asked_for_is_not_made_less(
