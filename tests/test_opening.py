@@ -171,13 +171,13 @@ def test_gpus_are_left_alone_where_no_layer_is_to_go_there(
 def test_a_step_down_for_every_allocation_that_fails(
     native: Native, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What memory says and what it gives are two things; each try is told."""
+    """What memory says and what it gives are two things; it is told once, and what came of it."""
     FakeGgml([gpu(24 * GB), CPU]).install(monkeypatch)
     native.allowed = lambda offload, _: sum(offload.layers) <= 7
     found = opened(weights)
     assert [layers for layers, _ in native.tried] == [9, 8, 7, 7]
-    assert len(found.notes) == 3
-    assert "unable to allocate; trying 8 of 9 layers on CUDA0" in found.notes[0]
+    assert len(found.notes) == 2
+    assert "unable to allocate; loaded instead: 7 of 9 layers on CUDA0" in found.notes[0]
     assert "7 of 9 layers on CUDA0" in found.notes[-1]
     assert native.closed == 0
     native.tried.clear()
@@ -185,6 +185,32 @@ def test_a_step_down_for_every_allocation_that_fails(
     opened(weights)
     assert native.tried[-1] == (0, 4096)
     assert native.closed > 0  # the weights that were there go before the next try
+
+
+def test_a_gpu_that_was_filled_meanwhile_is_looked_at_again(
+    native: Native, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step to what is free now, and where layers were asked for it says how many would fit."""
+    sizes = plan(weights, LoadOptions(), Machine(8 * GB)).needs
+    part = sizes.compute + sizes.output + 3 * (sizes.layers[-1].weights + sizes.layers[-1].kv)
+
+    def fill(offload: Offload, _: Shape | None) -> bool:
+        ggml.found[0] = gpu(part, 24 * GB)
+        return sum(offload.layers) < 9
+
+    native.allowed = fill
+    monkeypatch.setattr("lokal.hardware.placement.margin", lambda _: 0)
+    ggml = FakeGgml([gpu(24 * GB), CPU])
+    ggml.install(monkeypatch)
+    found = opened(weights, ctx=4096)
+    n = sum(native.offload.layers)
+    assert 0 < n < 7
+    assert [layers for layers, _ in native.tried] == [9, n, n]
+    assert f"loaded instead: {n} of 9 layers" in found.notes[0]
+    ggml.found[0] = gpu(24 * GB)
+    with pytest.raises(SpaceError) as caught:
+        opened(weights, gpu_layers="all", ctx=4096)
+    assert f"--gpu-layers {n} fits" in caught.value.hint
 
 
 def test_what_was_asked_for_is_not_made_less(

@@ -193,13 +193,16 @@ def open_model(weights: Weights, options: LoadOptions, interrupt: Interrupt) -> 
     planned = plan(weights, options, here)
     check_adapters(weights, options.lora)
     notes: list[str] = []
+    first: AllocationError | None = None
     while True:
         try:
             return _open(weights, options, here, planned, interrupt, notes)
         except AllocationError as error:
+            first = first or error
+            here = machine(options)  # somebody else may have taken what was free
             planned = _less(weights, options, here, planned, error)
             where, n_ctx = planned.placement.description, planned.context.n_ctx
-            notes.append(f"{error.message}; trying {where}, with a context of {n_ctx}")
+            notes = [f"{first.message}; loaded instead: {where}, with a context of {n_ctx}"]
 
 
 def _open(
@@ -252,20 +255,33 @@ def _offload(placement: Placement, load_mode: str) -> Offload:
 def _less(
     weights: Weights, options: LoadOptions, here: Machine, planned: Plan, error: AllocationError
 ) -> Plan:
-    """The next plan, of what the user left open; else raises the error."""
+    """The next plan, of what the user left open; else raises the error.
+
+    It goes by what is free now; where that should have sufficed, it is a step below what failed.
+    """
+    n_ctx = planned.context.n_ctx
+    now = _up_to(n_ctx, weights, options, here)
+    if now.context.n_ctx < n_ctx or now.placement.reach < planned.placement.reach:
+        return now
     if options.wishes().layers is AUTO and (less := planned.placement.smaller()):
         needed = less.in_memory(planned.needs)
         if options.require_gpu and not less.n_gpu_layers:
             raise GpuError(error.message, hint=error.hint)
         if here.available is None or needed <= here.available:
             return planned._replace(placement=less)
-    n_ctx = planned.context.n_ctx
     if options.ctx is None and n_ctx > sizing.LEAST:
-        limit = max(n_ctx // 2, sizing.LEAST)
-        note = f"the context is {limit} tokens of {weights.context_limit}, as memory allows"
-        smaller = plan(weights, options, here, limit=limit)
-        return smaller._replace(context=sizing.Context(limit, note))
+        return _up_to(max(n_ctx // 2, sizing.LEAST), weights, options, here)
     raise error
+
+
+def _up_to(limit: int, weights: Weights, options: LoadOptions, here: Machine) -> Plan:
+    """A plan with a context of at most `limit` tokens, unless the user asked for another."""
+    if options.ctx is not None:
+        return plan(weights, options, here)
+    found = plan(weights, options, here, limit=limit)
+    n_ctx, most = found.context.n_ctx, weights.context_limit
+    note = f"the context is {n_ctx} tokens of {most}, as memory allows" if n_ctx < most else None
+    return found._replace(context=sizing.Context(n_ctx, note))
 
 
 def _gpu_note(options: LoadOptions, here: Machine, placement: Placement) -> str | None:
