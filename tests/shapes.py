@@ -55,15 +55,15 @@ _LFM2 = [8 if block in (2, 5, 8, 10, 12, 14) else 0 for block in range(16)]
 SHAPES = {
     "tinyllama-1.1b": Shape("llama", 22, 2048, 32, 4, 64, 5632, 32_000, tied=False),
     "llama-1b": Shape("llama", 16, 2048, 32, 8, 64, 8192, 128_256),
-    "mixtral": Shape("llama", 4, 4096, 32, 8, 128, 14336, 32_000, False, 8, 2),
+    "mixtral": Shape("llama", 2, 4096, 32, 8, 128, 14336, 32_000, False, 8, 2),
     "ministral-3b": Shape("mistral3", 26, 3072, 32, 8, 128, 9216, 131_072),
     "grok": Shape("grok", 4, 2048, 16, 2, 128, 8192, 131_072, False, 8, 2, 4096),
     "qwen2-0.5b": Shape("qwen2", 24, 896, 14, 2, 64, 4864, 151_936),
     "qwen2-1.5b": Shape("qwen2", 28, 1536, 12, 2, 128, 8960, 151_936),
     "qwen3-0.6b": Shape("qwen3", 28, 1024, 16, 8, 128, 3072, 151_936),
-    "qwen3-moe": Shape("qwen3moe", 6, 2048, 32, 4, 128, 6144, 151_936, False, 128, 8, 768),
+    "qwen3-moe": Shape("qwen3moe", 3, 2048, 32, 4, 128, 6144, 151_936, False, 128, 8, 768),
     "gpt-oss": Shape(
-        "gpt-oss", 6, 2880, 64, 8, 64, 2880, 201_088, False, 32, 4, 2880,
+        "gpt-oss", 2, 2880, 64, 8, 64, 2880, 201_088, False, 32, 4, 2880,
         {"attention.sliding_window": 128},
     ),
     "gemma3-1b": Shape(
@@ -74,7 +74,7 @@ SHAPES = {
     ),
     "phi4-mini": Shape("phi3", 8, 3072, 24, 8, 128, 8192, 200_064),
     "deepseek2-lite": Shape(
-        "deepseek2", 27, 2048, 16, 1, 192, 10944, 102_400, False, 64, 6, 1408, _MLA
+        "deepseek2", 27, 2048, 16, 1, 192, 10944, 102_400, False, 8, 6, 1408, _MLA
     ),
     "smollm3-3b": Shape("smollm3", 36, 2048, 16, 4, 128, 11008, 128_256),
     "mamba2-1.3b": Shape(
