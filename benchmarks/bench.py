@@ -1,6 +1,6 @@
 """`llm bench`, side by side with llama-bench and llama-batched-bench: does it measure the same?
 
-    python benchmarks/bench.py --model FILE --reference BIN [--rounds 5] [--only tg] [--json]
+    python benchmarks/bench.py --model FILE --reference BIN [--rounds 5] [--only tg128] [--json]
 
 FILE is what make_model.py writes, BIN the folder that build_reference.py --server prints. Ends with
 1 if ours is too slow. Run it on an idle machine.
@@ -46,10 +46,10 @@ def _options() -> argparse.Namespace:
 def _comparisons(options: argparse.Namespace) -> Iterator[Comparison]:
     side_by_side = options.sequences
     for name, sequences, prompt, generate in (
-        ("pp512", 1, 512, 0),
-        ("tg128", 1, 0, 128),
-        (f"pp512 x {side_by_side}", side_by_side, 512, 0),
-        (f"tg128 x {side_by_side}", side_by_side, 0, 128),
+        ("pp512, 1 sequence", 1, 512, 0),
+        ("tg128, 1 sequence", 1, 0, 128),
+        (f"pp512, {side_by_side} sequences", side_by_side, 512, 0),
+        (f"tg128, {side_by_side} sequences", side_by_side, 0, 128),
     ):
         if options.only not in name:
             continue
