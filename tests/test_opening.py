@@ -109,7 +109,8 @@ def test_two_gpus_share_the_layers(
     native: Native, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And --split none takes the one that --main-gpu names."""
-    total = plan(weights, LoadOptions(), Machine(8 * GB)).needs.total
+    sizes = plan(weights, LoadOptions(), Machine(8 * GB)).needs
+    total = sizes.total + 4 * sizes.entry  # two cards take turns on four batches
     cards = [gpu(total * 8 // 10, total), CPU, gpu(total, 3 * total // 2, "CUDA1")]
     FakeGgml(cards).install(monkeypatch)
     opened(weights)
@@ -265,6 +266,10 @@ def test_a_gpu_that_the_build_cannot_use_is_told(
 ) -> None:
     """Once, and not where nobody wants one."""
     FakeGgml([CPU]).install(monkeypatch)
+    assert opened(weights).notes == ()
+    assert opened(weights, gpu_layers="all").notes == (
+        "there is no GPU; the CPU computes everything",
+    )
     card = Gpu("nvidia", "NVIDIA H200", None, None)
     monkeypatch.setattr("lokal.hardware.gpus.present", lambda: (card,))
     (note,) = opened(weights).notes
@@ -272,7 +277,7 @@ def test_a_gpu_that_the_build_cannot_use_is_told(
     assert opened(weights, gpu_layers=0).notes == ()
     with pytest.raises(GpuError, match="cannot use NVIDIA H200"):
         opened(weights, require_gpu=True)
-    assert len(native.tried) == 4
+    assert len(native.tried) == 8
 
 
 def test_main_memory_that_does_not_suffice_is_refused_before_loading(

@@ -289,7 +289,8 @@ def _gpu_note(options: LoadOptions, here: Machine, placement: Placement) -> str 
     if options.wishes().layers == 0:
         return None
     if not here.gpus:
-        return _unused()
+        demanded = options.wishes().layers is not AUTO
+        return _unused() or ("there is no GPU; the CPU computes everything" if demanded else None)
     if not placement.n_gpu_layers:
         return f"{_too_small(here)}; the CPU computes everything"
     if options.wishes().layers is AUTO and not placement.whole:

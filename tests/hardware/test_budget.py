@@ -28,13 +28,17 @@ def budget(available: int | None, *gpus: Device, wishes: Wishes = AUTO) -> Budge
 
 
 def test_what_is_on_a_gpu_needs_no_main_memory() -> None:
-    """Embeddings and buffers do."""
-    assert budget(700 * MB, gpu(24 * GB)).arrange(NEEDS).whole
+    """Embeddings do, what a batch begins with, and results; for two GPUs, four batches."""
+    wants = NEEDS._replace(entry=30 * MB)
+    assert budget(450 * MB, gpu(24 * GB)).arrange(wants).whole
     with pytest.raises(SpaceError) as caught:
-        budget(690 * MB, gpu(24 * GB)).arrange(NEEDS)
+        budget(440 * MB, gpu(24 * GB)).arrange(wants)
     assert caught.value.message == (
-        "the model needs 0.70 GB of memory besides that of GPUs, 0.69 GB are free"
+        "the model needs 0.45 GB of memory besides that of GPUs, 0.44 GB are free"
     )
+    two = gpu(5 * GB), gpu(5 * GB)._replace(name="CUDA1")
+    assert budget(540 * MB, *two).arrange(wants).whole
+    assert not budget(530 * MB, *two).arranged(wants)
     assert not budget(5 * GB, gpu(24 * GB), wishes=NO_GPU).arranged(NEEDS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lokal.gguf import Header
-from lokal.hardware.graph import compute_bytes, result_bytes
+from lokal.hardware.graph import compute_bytes, entry_bytes, result_bytes
 from lokal.hardware.kv import layer_bytes
 from lokal.hardware.memory import total_bytes
 from lokal.hardware.sizes import Sizes
@@ -65,6 +65,7 @@ class Needs(NamedTuple):
     output layer, which goes where the last layer goes. `compute` is the buffer of the computation
     on each device that takes part, `results` the rows of logits in main memory. `tied` is the part
     of `input` that is the output layer as well: a GPU with the output layer gets a copy of it.
+    `entry` is what main memory holds of a batch even where GPUs compute all of it.
     """
 
     input: int
@@ -73,6 +74,7 @@ class Needs(NamedTuple):
     compute: int
     results: int
     tied: int = 0
+    entry: int = 0
 
     @property
     def weights(self) -> int:
@@ -117,6 +119,7 @@ def needs(header: Header, room: Room) -> Needs:
         compute_bytes(sizes, room),
         result_bytes(sizes, room),
         0 if "output" in last else first.get("token_embd", 0),
+        entry_bytes(sizes, room),
     )
 
 

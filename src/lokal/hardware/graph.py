@@ -21,7 +21,7 @@ _FLOAT, _INDEX, _HALF = 4, 8, 2  # bytes
 
 def compute_bytes(sizes: Sizes, room: Room) -> int:
     """The buffer for the largest batch, with one row of logits for each sequence."""
-    n_tokens = padded(kv.ubatch(room), max(1, room.n_slots))
+    n_tokens = _n_tokens(room)
     within = max(
         _attention(sizes, room, n_tokens),
         _state(sizes, room, n_tokens),
@@ -29,7 +29,7 @@ def compute_bytes(sizes: Sizes, room: Room) -> int:
     )
     # The logits come when masks are needed no more.
     logits = n_tokens * _FLOAT * 2 * sizes.width + result_bytes(sizes, room)
-    return max(_inputs(sizes, room, n_tokens) + within, logits)
+    return max(entry_bytes(sizes, room) + within, logits)
 
 
 def result_bytes(sizes: Sizes, room: Room) -> int:
@@ -37,7 +37,7 @@ def result_bytes(sizes: Sizes, room: Room) -> int:
     return max(1, room.n_slots) * sizes.vocabulary * _FLOAT
 
 
-def _inputs(sizes: Sizes, room: Room, n_tokens: int) -> int:
+def entry_bytes(sizes: Sizes, room: Room) -> int:
     """What stays from the first layer to the last: embeddings, masks, where values go."""
     at = kv.cells(sizes, room)
     caches = [at.base] if sizes.kv_heads and any(sizes.kv_heads) else []
@@ -47,7 +47,12 @@ def _inputs(sizes: Sizes, room: Room, n_tokens: int) -> int:
     for n_cells in caches:
         row += n_cells * (_HALF if room.flash else _FLOAT)
         row += _INDEX * (1 if room.flash else 1 + kv.value_width(sizes))
-    return n_tokens * row
+    return _n_tokens(room) * row
+
+
+def _n_tokens(room: Room) -> int:
+    """Those of the largest batch."""
+    return padded(kv.ubatch(room), max(1, room.n_slots))
 
 
 def _attention(sizes: Sizes, room: Room, n_tokens: int) -> int:

@@ -19,6 +19,7 @@ from lokal.hardware.fit import Needs
 
 AUTO, ALL = None, -1
 _MARGIN = 1 << 30  # bytes of a GPU that stay free; llama.cpp's own --fit-target
+_COPIES = 4  # of a batch's entry, where GPUs take turns on several; GGML_SCHED_MAX_COPIES
 _STEP_DOWN = 5  # a fifth of the layers goes where llama.cpp runs out of memory all the same
 
 
@@ -82,7 +83,8 @@ class Placement(NamedTuple):
     def load(self, needs: Needs) -> tuple[int, ...]:
         """Bytes on each of `gpus`."""
         sizes = _sizes(needs, self._first, self.experts_in_memory)
-        loads = [needs.compute + sum(run) for run in self._runs(sizes)]
+        compute = needs.compute + self._copies(needs)
+        loads = [compute + sum(run) for run in self._runs(sizes)]
         if loads:
             loads[0] += _visitors(needs, self._first, self.experts_in_memory)
         return tuple(loads)
@@ -103,7 +105,8 @@ class Placement(NamedTuple):
     def in_memory(self, needs: Needs) -> int:
         """Bytes of main memory: what is not on GPUs, and what the CPU computes with."""
         kv = needs.kv - sum(self.kv(needs))
-        return self.weights_in_memory(needs) + kv + needs.compute + needs.results
+        compute = needs.entry + self._copies(needs) if self.whole else needs.compute
+        return self.weights_in_memory(needs) + kv + compute + needs.results
 
     def fits(self, needs: Needs, rooms: Sequence[int]) -> bool:
         """Whether each of `gpus` has room, in bytes.
@@ -139,6 +142,10 @@ class Placement(NamedTuple):
         used = [pair for pair in zip(self.gpus, self.layers, strict=True) if pair[1]]
         gpus, layers = zip(*used, strict=True)
         return self._replace(gpus=gpus, layers=layers)
+
+    def _copies(self, needs: Needs) -> int:
+        """Bytes on each device for the next batches, where layers are split among GPUs."""
+        return _copies(needs, self.gpus) if self.whole and self.split == "layer" else 0
 
     @property
     def _first(self) -> int:
@@ -200,7 +207,10 @@ class _Search(NamedTuple):
             layers = self._by_share(n)
         else:
             sizes = _sizes(needs, first, experts)[first:]
-            layers = evenly(sizes, self.rooms, needs.compute, _visitors(needs, first, experts))
+            fixed = needs.compute
+            if first + experts == 0:
+                fixed += _copies(needs, self.gpus)
+            layers = evenly(sizes, self.rooms, fixed, _visitors(needs, first, experts))
         if not layers:
             return None
         mixture = _is_mixture(needs)
@@ -259,6 +269,11 @@ def _sizes(needs: Needs, first: int, experts: int) -> list[int]:
     for i, layer in enumerate(needs.layers[first : first + experts], first):
         sizes[i] -= layer.experts
     return [*sizes, needs.output + needs.tied]
+
+
+def _copies(needs: Needs, gpus: Sequence[Device]) -> int:
+    """Bytes on each device for the batches that are on their way from GPU to GPU."""
+    return (_COPIES - 1) * needs.entry if len(gpus) > 1 else 0
 
 
 def _visitors(needs: Needs, first: int, experts: int) -> int:
