@@ -35,7 +35,7 @@ from lokal.hardware.devices import Device
 from lokal.hardware.gpus import detailed
 from lokal.hardware.placement import margin
 from lokal.loading import LoadOptions
-from lokal.opening import plan
+from lokal.planning import plan
 from lokal.weights import Weights
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

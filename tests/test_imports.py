@@ -20,7 +20,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
     | {"loading", "batch", "result", "completion", "conversation", "dialogue", "side_by_side"}
-    | {"requests", "opening", "bench", "doctor"}
+    | {"requests", "planning", "bench", "doctor"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "completion", "loading", "weights", "engine", "settings"},
@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "bench": {"model", "loading", "weights", "engine", "errors"},
     "model": {"side_by_side", "completion", "requests", "opening", "loading", "weights"}
     | {"engine", "errors"},
-    "opening": {"loading", "weights", "engine", "hardware", "errors"},
+    "opening": {"planning", "loading", "weights", "engine", "hardware", "errors"},
+    "planning": {"loading", "weights", "engine", "hardware", "errors"},
     "requests": {"conversation", "weights", "engine", "errors"},
     "side_by_side": {"completion", "engine", "errors"},
     "completion": {"engine", "errors"},

@@ -11,7 +11,7 @@ import pytest
 from fake_ggml import CPU, GB, FakeDevice, FakeGgml
 
 import lokal
-from lokal import opening
+from lokal import opening, planning
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import AllocationError
 from lokal.engine.offload import CPU_ONLY, Offload
@@ -21,7 +21,8 @@ from lokal.gguf import check
 from lokal.hardware.budget import Machine
 from lokal.hardware.gpus import Gpu
 from lokal.loading import LoadOptions
-from lokal.opening import Opened, open_model, plan
+from lokal.opening import Opened, open_model
+from lokal.planning import plan
 from lokal.weights import Weights
 
 MB = 10**6
@@ -64,7 +65,7 @@ def native(monkeypatch: pytest.MonkeyPatch) -> Native:
     fake = Native(lambda _offload, _shape: True)
     monkeypatch.setattr(opening, "LlamaModel", fake.model)
     monkeypatch.setattr(opening, "LlamaContext", fake.context)
-    monkeypatch.setattr(opening, "available_bytes", lambda: 8 * GB)
+    monkeypatch.setattr(planning, "available_bytes", lambda: 8 * GB)
     monkeypatch.setattr("lokal.hardware.gpus.present", lambda: ())
     return fake
 
@@ -285,11 +286,11 @@ def test_main_memory_that_does_not_suffice_is_refused_before_loading(
 ) -> None:
     """And with a context that does, it says which."""
     FakeGgml().install(monkeypatch)
-    monkeypatch.setattr(opening, "available_bytes", lambda: 100_000)
+    monkeypatch.setattr(planning, "available_bytes", lambda: 100_000)
     with pytest.raises(SpaceError) as caught:
         opened(weights)
     assert "needs" in caught.value.message
-    monkeypatch.setattr(opening, "available_bytes", lambda: 60 * MB)
+    monkeypatch.setattr(planning, "available_bytes", lambda: 60 * MB)
     with pytest.raises(SpaceError) as caught:
         opened(weights, ctx=10**6)
     fits = int(caught.value.hint.split()[1])
@@ -302,12 +303,12 @@ def test_a_mapped_file_may_be_larger_than_the_memory_if_that_is_demanded(
 ) -> None:
     """It is slow, so it is said; and what cannot be kept in memory, though demanded, as well."""
     FakeGgml().install(monkeypatch)
-    monkeypatch.setattr(opening, "available_bytes", lambda: mixture.header.weights_bytes)
+    monkeypatch.setattr(planning, "available_bytes", lambda: mixture.header.weights_bytes)
     with pytest.raises(SpaceError):
         opened(mixture)
     assert any("read from the disk" in note for note in opened(mixture, load_mode="mmap").notes)
     native.unlocked = "warning: failed to mlock"
-    monkeypatch.setattr(opening, "available_bytes", lambda: 8 * GB)
+    monkeypatch.setattr(planning, "available_bytes", lambda: 8 * GB)
     assert opened(mixture, load_mode="mlock").notes == (native.unlocked,)
 
 

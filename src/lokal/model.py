@@ -17,7 +17,7 @@ from lokal.engine.prompt import Prompt, PromptFormat, PromptOptions
 from lokal.engine.request import Event, FinishEvent, Request, SamplingParams
 from lokal.engine.scheduler import Scheduler
 from lokal.errors import UsageError
-from lokal.loading import REPACK_BELOW, LoadOptions
+from lokal.loading import LoadOptions
 from lokal.opening import open_model
 from lokal.requests import PLAIN, Asked, Requests
 from lokal.side_by_side import Take, answers, in_order
@@ -54,9 +54,9 @@ class Model:
         self.weights = weights
         opened = open_model(weights, options, interrupt)
         self._native, self._context = opened.native, opened.context
-        self._placement = opened.plan.placement
+        self._plan = opened.plan
         self._lora = options.lora
-        self.context, self.notes, self.memory = opened.plan.context, opened.notes, opened.memory
+        self.context, self.notes, self.memory = self._plan.context, opened.notes, opened.memory
         self.shape = self._context.shape
         scheduler = Scheduler(self._native.vocabulary, self.shape)
         self._engine = Engine(self._context, scheduler)
@@ -151,11 +151,11 @@ class Model:
         shape, n_parallel = self.shape, self.shape.n_parallel
         many = f"{n_parallel} sequences" if n_parallel > 1 else "one sequence"
         prefixes = ", prefixes shared" if shape.share else ""
-        repacked = "" if n_parallel < REPACK_BELOW else ", weights not repacked"
+        repacked = "" if self._plan.repack else ", weights not repacked"
         each = "one each" if shape.streams and n_parallel > 1 else "one for all"
         adapters = "".join(f", adapter {lora.file.name} x {lora.scale:g}" for lora in self._lora)
         return (
-            f"{self._placement.description}; "
+            f"{self.device}; "
             f"{many} of at most {shape.n_ctx} tokens in a KV cache of {shape.n_cells} ({each})"
             f"{prefixes}{repacked}{adapters}; {self.memory}"
         )
@@ -163,7 +163,7 @@ class Model:
     @property
     def device(self) -> str:
         """What computes: CPU, or which layers are on GPUs."""
-        return self._placement.description if self._placement.n_gpu_layers else "CPU"
+        return self._plan.placement.description if self._plan.placement.n_gpu_layers else "CPU"
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -231,7 +231,7 @@ def test_verbose_tells_the_speed_on_stderr(llm: Llm, llama: Path) -> None:
     result = llm.run("run", llama, "hello", *GREEDY, "--ignore-eos", "-v", "-q")
     assert result.stdout == llm.run("run", llama, "hello", *GREEDY, "--ignore-eos").stdout
     device, _ = result.stderr.splitlines()
-    assert device.startswith("on the CPU; one sequence")
+    assert device.startswith("CPU; one sequence")
     for part in ("load ", "prompt 5 tokens", "generated 12 tokens", "/s", "length"):
         assert part in result.stderr
 

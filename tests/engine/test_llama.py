@@ -38,7 +38,7 @@ from lokal.errors import ArchitectureError, DamagedFileError, LoadError, LokalEr
 from lokal.gguf import check
 from lokal.hardware.budget import Machine
 from lokal.loading import LoadOptions
-from lokal.opening import plan
+from lokal.planning import plan
 from lokal.weights import Weights
 
 TINY = Path(lokal.__file__).parent / "data" / "tiny.gguf"

@@ -28,7 +28,7 @@ from lokal.engine.scheduler import check_length
 from lokal.errors import UsageError
 from lokal.loading import LoadOptions, check_adapters
 from lokal.model import Model
-from lokal.opening import machine, plan
+from lokal.planning import machine, plan
 from lokal.requests import check_budget
 from lokal.result import Origin, as_dict, fingerprint
 from lokal.settings import Settings, expand

@@ -40,7 +40,7 @@ def load_options(lora: Sequence[str] | None, **asked: Any) -> LoadOptions:
     options = LoadOptions(lora=adapters, **asked)
     options.check()
     if options.require_gpu:
-        from lokal.opening import machine
+        from lokal.planning import machine
 
         machine(options)  # before anything is fetched
     return options

@@ -1,0 +1,170 @@
+"""What fits this machine of a model, and what goes where, before it is loaded."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+from lokal.engine.plan import Shape
+from lokal.errors import GpuError
+from lokal.hardware import context as sizing
+from lokal.hardware.budget import Budget, Machine
+from lokal.hardware.devices import Device, devices, gpus
+from lokal.hardware.fit import Needs, Room, needs
+from lokal.hardware.kv_types import PLAIN, check_kv_types
+from lokal.hardware.memory import available_bytes
+from lokal.hardware.placement import Placement
+from lokal.loading import REPACK_BELOW, LoadOptions
+from lokal.weights import Weights
+
+SINGLE_BATCH = 2048  # tokens of a batch of one sequence; llama.cpp's own default
+BATCH_TOKENS = 512  # tokens of a batch of many sequences; as many as llama.cpp computes at once
+SMALL_CONTEXT = 2048  # tokens; of which each sequence gets a whole one
+TYPICAL = 1024  # tokens; what a row of a batch is given room for, prompt and answer
+SPARE_SLOTS = 32  # sequence ids that keep prefixes while all others are under way
+
+
+class Plan(NamedTuple):
+    """How a model is to be opened; `needs` are what it will take.
+
+    With `repack` llama.cpp copies weights into a layout that decodes single tokens faster.
+    """
+
+    context: sizing.Context
+    shape: Shape
+    placement: Placement
+    needs: Needs
+    repack: bool
+
+    @property
+    def memory(self) -> int:
+        """Bytes of all memory that it will take."""
+        return self.placement.in_memory(self.needs) + sum(self.placement.load(self.needs))
+
+
+def machine(options: LoadOptions) -> Machine:
+    """What this machine has left now, with the GPUs that the options allow.
+
+    Raises:
+        GpuError: there is none, and it was required.
+    """
+    from lokal.engine import build
+
+    found: tuple[Device, ...] = ()
+    if options.wishes().layers != 0 and build.supports_gpu():
+        found = gpus(devices(build.ggml()))
+    if options.require_gpu and not found:
+        raise GpuError(
+            unused_gpus() or "there is no GPU in this machine", hint="llm doctor says what it has"
+        )
+    return Machine(available_bytes(), found)
+
+
+def plan(
+    weights: Weights,
+    options: LoadOptions,
+    here: Machine,
+    *,
+    limit: int | None = None,
+    shares: bool = True,
+) -> Plan:
+    """How these weights are opened on this machine.
+
+    `limit` is the largest context in tokens that is chosen, if not the model's own. `shares` says
+    whether this kind of model can share prefixes.
+
+    Raises:
+        SpaceError: they do not fit, or not with what was asked for; says what fits.
+        UsageError: an option that this model or this machine cannot take.
+        GpuError: a GPU was required, and nothing fits there.
+    """
+    header = weights.header
+    check_kv_types(header, *options.kv_types(), flash=options.flash != "off")
+    budget = Budget(here, options.wishes(), mapped=options.load_mode == "mmap")
+    shape_of = partial(_shape, options, shares=shares, gpu=bool(here.gpus))
+
+    def takes(n_ctx: int, n_cells: int) -> Needs:
+        return needs(header, _room(shape_of(n_ctx, n_cells)))
+
+    most = min(limit or weights.context_limit, weights.context_limit)
+    context = sizing.settle(most, options.ctx, budget, lambda n_ctx: takes(n_ctx, n_ctx)).context
+    n_ctx = context.n_ctx
+    wanted = _wanted_cells(options.n_parallel(gpu=bool(here.gpus)), n_ctx)
+    n_cells = sizing.most_cells(n_ctx, wanted, budget, partial(takes, n_ctx))
+    shape = shape_of(n_ctx, n_cells)
+    needed = needs(header, _room(shape))
+    placement = budget.arrange(needed)
+    if options.require_gpu and not placement.n_gpu_layers:
+        raise GpuError(too_small(here), hint="free some of it, or choose a smaller model")
+    # Repacked weights are copies, which cannot come and go as a mapped file does.
+    repack = shape.n_parallel < REPACK_BELOW and options.load_mode != "mmap"
+    return Plan(context, shape, placement, needed, repack)
+
+
+def _wanted_cells(n_parallel: int, n_ctx: int) -> int:
+    """A context for each sequence if it is small, else what they use of it as a rule."""
+    if n_ctx <= SMALL_CONTEXT:
+        return n_parallel * sizing.padded(n_ctx)
+    return max(n_ctx, n_parallel * min(n_ctx, TYPICAL))
+
+
+def _shape(options: LoadOptions, n_ctx: int, n_cells: int, *, shares: bool, gpu: bool) -> Shape:
+    """How many sequences of `n_ctx` tokens run side by side in a KV cache of `n_cells`.
+
+    Each in a cache of its own where contexts are small and there is room. Else all in one, with
+    room for `TYPICAL` tokens each, as sequences seldom fill their context; for one whole context
+    at least, so that each would fit alone. `shares` says whether this kind of model can share
+    prefixes.
+
+    A single sequence is computed as if it were the only one ever, unless the options say to `keep`
+    what the one before it left.
+    """
+    n_parallel = options.n_parallel(gpu=gpu)
+    keys, values = options.kv_types()
+    flash = options.flash
+    if n_parallel == 1:
+        # A CPU computes a turn of some tokens faster without flash attention, which takes them one
+        # by one; but then the scores of all pairs of tokens need room.
+        if options.keep and n_ctx <= SMALL_CONTEXT and not gpu and values in PLAIN:
+            flash = "off" if flash == "auto" else flash
+        share = shares and options.keep
+        return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH, share, True, flash, keys, values)
+    if n_ctx <= SMALL_CONTEXT and n_cells >= n_parallel * sizing.padded(n_ctx):
+        return Shape(
+            n_parallel, n_parallel, n_ctx, n_cells, BATCH_TOKENS, shares, True, flash, keys, values
+        )
+    n_slots = n_parallel + SPARE_SLOTS if shares else n_parallel
+    # llama.cpp aborts where a cache has fewer cells than sequences.
+    n_cells = max(n_ctx, n_cells, n_slots)
+    return Shape(
+        n_parallel, n_slots, n_ctx, n_cells, BATCH_TOKENS, shares, False, flash, keys, values
+    )
+
+
+def _room(shape: Shape) -> Room:
+    return Room(
+        shape.n_cells,
+        shape.n_slots if shape.streams else 1,
+        shape.n_slots,
+        shape.n_batch,
+        shape.key_type,
+        shape.value_type,
+        shape.flash != "off",
+        shape.share,
+    )
+
+
+def too_small(here: Machine) -> str:
+    """That the GPUs have no room."""
+    free = ", ".join(f"{gpu.name} ({gpu.free / 1e9:.1f} GB free)" for gpu in here.gpus)
+    return f"no layer fits on {free}"
+
+
+def unused_gpus() -> str | None:
+    """That there is a GPU which this build cannot use; None if there is none."""
+    from lokal.hardware.gpus import present
+
+    names = [gpu.name for gpu in present()]
+    if not names:
+        return None
+    return f"the installed llama-cpp-python cannot use {', '.join(names)}; llm doctor says what can"
