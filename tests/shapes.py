@@ -69,6 +69,9 @@ SHAPES = {
     "gemma3-1b": Shape(
         "gemma3", 26, 1152, 4, 1, 256, 6912, 262_144, more={"attention.sliding_window": 512}
     ),
+    "gemma3-windows": Shape(  # without the sixth layer, which sees everything
+        "gemma3", 5, 640, 4, 1, 256, 2048, 262_144, more={"attention.sliding_window": 512}
+    ),
     "phi3-mini": Shape(
         "phi3", 8, 3072, 32, 32, 96, 8192, 32_064, False, more={"attention.sliding_window": 2047}
     ),

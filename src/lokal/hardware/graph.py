@@ -39,12 +39,8 @@ def result_bytes(sizes: Sizes, room: Room) -> int:
 
 def entry_bytes(sizes: Sizes, room: Room) -> int:
     """What stays from the first layer to the last: embeddings, masks, where values go."""
-    at = kv.cells(sizes, room)
-    caches = [at.base] if sizes.kv_heads and any(sizes.kv_heads) else []
-    if any(kv.windowed(sizes)):
-        caches.append(at.window)
     row = sizes.width * _FLOAT
-    for n_cells in caches:
+    for n_cells in kv.seen(sizes, room):
         row += n_cells * (_HALF if room.flash else _FLOAT)
         row += _INDEX * (1 if room.flash else 1 + kv.value_width(sizes))
     return _n_tokens(room) * row
@@ -62,10 +58,10 @@ def _attention(sizes: Sizes, room: Room, n_tokens: int) -> int:
     row = 2 * sizes.width + 2 * queries
     size = n_tokens * row * _FLOAT
     if not room.flash:
-        at = kv.cells(sizes, room)
-        size += heads * n_tokens * at.base * _FLOAT
+        n_cells = max(kv.seen(sizes, room), default=0)
+        size += heads * n_tokens * n_cells * _FLOAT
         if sizes.key_mla:  # values are a part of the keys, and turned around; so are queries
-            size += sizes.value * at.base * at.streams * _HALF
+            size += sizes.value * n_cells * max(1, room.n_streams) * _HALF
             size += n_tokens * heads * sizes.key_mla * _FLOAT
     return size
 

@@ -131,7 +131,7 @@ def layer_bytes(sizes: Sizes, room: Room) -> list[int]:
     """Bytes of cache and state of each block."""
     at, keeps, sees = cells(sizes, room), recurrent(sizes), windowed(sizes)
     state = sum(state_size(sizes)) * _STATE * max(1, room.n_slots)
-    with_cache = _with_cache(sizes, keeps)
+    with_cache = _with_cache(sizes)
     widths = [_cache_widths(sizes, layer, sees[layer]) for layer in range(sizes.blocks)]
     if not room.flash:  # values are laid out crosswise, for the widest layer
         widest = max((value for _, value in widths), default=0)
@@ -145,6 +145,15 @@ def layer_bytes(sizes: Sizes, room: Room) -> list[int]:
             size += row * at.of(sees[layer]) * at.streams
         found.append(size)
     return found
+
+
+def seen(sizes: Sizes, room: Room) -> list[int]:
+    """Cells that a token may look at: in layers that see all of them, and in those with a window.
+
+    Either may be missing.
+    """
+    at, kinds = cells(sizes, room), zip(_with_cache(sizes), windowed(sizes), strict=True)
+    return [at.of(sees) for sees in sorted({sees for cached, sees in kinds if cached})]
 
 
 def row_bytes(width: int, kind: str) -> int:
@@ -169,9 +178,9 @@ def _cache_widths(sizes: Sizes, layer: int, sees_window: bool) -> tuple[int, int
     return heads * key + index, 0 if sizes.key_mla else heads * value
 
 
-def _with_cache(sizes: Sizes, keeps: list[bool]) -> list[bool]:
+def _with_cache(sizes: Sizes) -> list[bool]:
     """Which layers have keys and values of their own."""
-    count = sizes.layers
+    count, keeps = sizes.layers, recurrent(sizes)
     if sizes.architecture in _RECURRENT:
         count = 0
     elif sizes.architecture == "gemma3n":
