@@ -77,16 +77,10 @@ class TestHeader:
         assert tensor.type == "Q8_0"
         assert tensor.nbytes == tensor.parameters // 32 * 34
 
-    def test_knows_the_kv_cache_of_grouped_heads(self, files: dict[str, Path]) -> None:
-        """Two blocks, two heads of 16 for keys and values each, two bytes: 256 bytes a token."""
-        header = gguf.check(files["llama"])
-        assert header.kv_bytes(100) == 2 * 2 * (16 + 16) * 2 * 100
-
     def test_takes_head_counts_that_differ_by_block(self, tmp_path: Path) -> None:
         heads = {"deci.attention.head_count": [4, 0], "deci.attention.head_count_kv": [2, 0]}
         header = gguf.check(ggufs.write(tmp_path / "x.gguf", "deci", metadata=heads))
         assert header.kv_head_counts == (2, 0)
-        assert header.kv_bytes(10) == 2 * (16 + 16) * 2 * 10
 
     def test_takes_the_sampling_that_the_file_recommends(self, tmp_path: Path) -> None:
         recommended = {
@@ -372,4 +366,3 @@ class TestHostile:
             if not name.startswith("_"):
                 getattr(header, name)
         header.sampling()
-        header.kv_bytes(4096)

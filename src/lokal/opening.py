@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lokal.engine.accounting import taken
 from lokal.engine.backend import LlamaContext
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import AllocationError, LlamaModel
@@ -40,8 +41,7 @@ class Opened(NamedTuple):
 
     @property
     def memory(self) -> Memory:
-        buffers = self.native.buffers + self.context.buffers
-        return Memory(self.plan.memory, sum(buffer.size for buffer in buffers))
+        return Memory(self.plan.memory, taken(self.native.buffers + self.context.buffers))
 
 
 def open_model(weights: Weights, options: LoadOptions, interrupt: Interrupt) -> Opened:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lokal.weights import Weights
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty")
+_CTX = 4096  # tokens of context that `memory` counts, or the model's own if they are fewer
 
 
 def show(
@@ -95,7 +96,7 @@ def _from_file(weights: Weights) -> dict[str, Any]:
         "path": str(weights.path),
         "commit": cache.commit_of(weights.path),
         "size": size,
-        "memory": fit.needed(size),
+        "memory": fit.needs(header, fit.Room(min(weights.context_limit, _CTX))).total,
         "architecture": header.architecture,
         "quantization": header.quantization,
         "parameters": header.parameters,

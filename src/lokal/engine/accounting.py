@@ -31,3 +31,11 @@ def buffers(lines: Iterable[str]) -> list[Buffer]:
         Buffer(device, _KINDS.get(kind, "kv"), round(float(size) * 2**20))
         for device, kind, size in (match.groups() for match in found)
     ]
+
+
+def taken(found: Iterable[Buffer]) -> int:
+    """Bytes that must stay in memory: the originals of repacked weights are never read again."""
+    found = list(found)
+    mapped = any(buffer.device.endswith("_Mapped") for buffer in found)
+    copies = "_REPACK" if mapped else None
+    return sum(b.size for b in found if not (copies and b.device.endswith(copies)))

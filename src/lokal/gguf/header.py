@@ -240,15 +240,6 @@ class Header:
                 found[name] = kind(f"{value:.6g}") if kind is float else kind(value)
         return found
 
-    def kv_bytes(self, n_ctx: int) -> int:
-        """Bytes of KV cache for `n_ctx` tokens, in llama.cpp's default of F16.
-
-        Exact for plain attention with grouped heads (llama, mixtral, grok). An upper bound with
-        sliding windows; hybrid and compressed-attention models keep other state besides.
-        """
-        elements = sum(self.kv_head_counts) * (self.key_length + self.value_length)
-        return 2 * elements * n_ctx
-
     def _per_block(self, key: str) -> tuple[int, ...]:
         values = self.integers(self.own(key))
         # The file gives one number for all blocks, or one each.
