@@ -20,7 +20,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 MAY_IMPORT = {
     "cli": {"model", "weights", "inventory", "settings", "errors", "checksum", ""}
     | {"loading", "batch", "result", "completion", "conversation", "dialogue", "side_by_side"}
-    | {"requests", "planning", "bench", "doctor"}
+    | {"requests", "planning", "preflight", "bench", "doctor"}
     | {"disposal", "verification", "offers", "addition"}
     | {"engine", "hub", "gguf", "hardware", "catalog"},
     "": {"model", "completion", "loading", "weights", "engine", "settings"},

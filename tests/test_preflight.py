@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import ggufs
 import pytest
 from fake_ggml import CPU, FakeDevice, FakeGgml
 
+from lokal import gguf
 from lokal.catalog import quants
 from lokal.engine import build
 from lokal.errors import ArchitectureError, DamagedFileError, LayoutError, LoadError, SpaceError
+from lokal.hardware.fit import Room, needs
 from lokal.hub.client import Offer
 from lokal.preflight import Machine, Preflight
 
@@ -37,12 +40,12 @@ def offer(selector: str = "Q4_K_M", sizes: dict[str, int] | None = None) -> Offe
     return Offer("demo/x", quants.choose(sizes, selector), sizes)
 
 
-def look(path: Path, memory: int | None = None, ctx: int | None = None) -> Start:
+def look(path: Path, memory: int | None = None, ctx: int | None = None, **asked: Any) -> Start:
     """Look at a file, on a machine with that much memory."""
     start = Start(path)
     size = path.stat().st_size
     machine = Machine(memory, build.knows)
-    Preflight(ctx, machine)(offer(sizes={"x-Q4_K_M.gguf": size}), start)
+    Preflight(ctx, machine=machine, **asked)(offer(sizes={"x-Q4_K_M.gguf": size}), start)
     return start
 
 
@@ -130,7 +133,7 @@ def test_a_long_header_is_asked_for_bit_by_bit(tmp_path: Path) -> None:
 def test_what_does_not_fit_names_the_largest_that_does(
     llama: Path, memory: int, selector: str, fits: str | None
 ) -> None:
-    check = Preflight(None, Machine(memory * GB, build.knows))
+    check = Preflight(machine=Machine(memory * GB, build.knows))
     if fits is None:
         check(offer(selector), Start(llama))
         return
@@ -147,5 +150,15 @@ def test_the_context_that_is_asked_for_counts(llama: Path) -> None:
         look(llama, GB, ctx=100_000_000)
 
 
+def test_the_type_of_the_cache_counts_and_mapped_weights_do_not(llama: Path) -> None:
+    """What `llm run` would be able to load is fetched."""
+    ctx = 10**6
+    memory = needs(gguf.check(llama), Room(ctx)).total  # and nothing for the process
+    with pytest.raises(SpaceError):
+        look(llama, memory, ctx)
+    look(llama, memory, ctx, kv_types=("q8_0", "q8_0"))
+    look(llama, memory, ctx, mapped=True)
+
+
 def test_where_nobody_knows_the_memory_nothing_is_too_large(llama: Path) -> None:
-    Preflight(None, Machine(None, build.knows))(offer("Q8_0"), Start(llama))
+    Preflight(machine=Machine(None, build.knows))(offer("Q8_0"), Start(llama))

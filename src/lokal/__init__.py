@@ -83,5 +83,6 @@ def load(
     options.check()  # before anything is fetched
     surroundings = settings.load(offline=offline)
     name = os.fspath(name)
-    weights = obtain(find(name, surroundings), surroundings, ctx=ctx)
+    source = find(name, surroundings)
+    weights = obtain(source, surroundings, ctx=ctx, kv_types=options.kv_types())
     return Model(weights, options)

@@ -24,7 +24,7 @@ class Machine(NamedTuple):
 
     @classmethod
     def here(cls) -> Machine:
-        """This machine: its whole memory, as weights are mapped and not allocated, and its GPUs."""
+        """This machine: its whole memory, as what else runs here may end, and its GPUs' memory."""
         from lokal.engine import build
         from lokal.hardware.devices import devices, gpus
         from lokal.hardware.memory import total_bytes
@@ -37,10 +37,21 @@ class Machine(NamedTuple):
 
 
 class Preflight:
-    """A `lokal.hub.client.Check`; `ctx` is the context in tokens that was asked for, if any."""
+    """A `lokal.hub.client.Check`; `ctx` is the context in tokens that was asked for, if any.
 
-    def __init__(self, ctx: int | None = None, machine: Machine | None = None) -> None:
-        self._ctx = ctx
+    `kv_types` are those of keys and values; weights that may be `mapped`, and come and go, count
+    for nothing.
+    """
+
+    def __init__(
+        self,
+        ctx: int | None = None,
+        kv_types: tuple[str, str] = ("f16", "f16"),
+        *,
+        mapped: bool = False,
+        machine: Machine | None = None,
+    ) -> None:
+        self._ctx, self._kv_types, self._mapped = ctx, kv_types, mapped
         self._machine = machine
 
     def __call__(self, offer: Offer, start: Callable[[int], bytes]) -> None:
@@ -58,12 +69,13 @@ class Preflight:
                 " installed llama.cpp does not know",
                 hint="a newer one may: pip install -U llama-cpp-python; --force pulls it anyway",
             )
-        if machine.memory is not None:
+        if machine.memory is not None and not self._mapped:
             self._check_memory(offer, header, machine.memory)
 
     def _check_memory(self, offer: Offer, header: gguf.Header, memory: int) -> None:
         ctx = min(self._ctx or min(header.context_length or LEAST, LEAST), MAX_CONTEXT)
-        needed = needs(header, Room(ctx))
+        keys, values = self._kv_types
+        needed = needs(header, Room(ctx, key_type=keys, value_type=values))
         # Of a model in shards the header knows the weights of the first one only.
         beside = needed.total - needed.weights + _PROCESS
         total = offer.chosen.size(offer.sizes) + beside

@@ -109,4 +109,4 @@ def _repair(item: Item, path: Path, settings: Settings, fetching: Callable[[], P
 
     discard(path)
     # It was fetched once, whatever this machine can do with it.
-    fetch(find(item.name, settings), settings, fetching(), force=True)
+    fetch(find(item.name, settings), settings, fetching())

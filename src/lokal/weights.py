@@ -16,7 +16,7 @@ from lokal.errors import ModelNameError, UsageError
 from lokal.settings import Settings
 
 if TYPE_CHECKING:
-    from lokal.hub.client import Progress, Pulled
+    from lokal.hub.client import Check, Progress, Pulled
 
 
 class Source(NamedTuple):
@@ -129,18 +129,23 @@ def obtain(
     progress: Callable[[], Progress] | None = None,
     *,
     ctx: int | None = None,
+    kv_types: tuple[str, str] = ("f16", "f16"),
+    mapped: bool = False,
 ) -> Weights:
     """The weights of a source, fetched if they are not here yet.
 
-    `progress` makes the object that a transfer reports to, if there is one. `ctx` is the context
-    in tokens that will be asked for, None for the default.
+    `progress` makes the object that a transfer reports to, if there is one. The others say with
+    what it will be loaded, as for `Preflight`.
 
     Raises:
         LokalError: any leaf with exit code 2 to 8, or 12.
     """
     path = local_path(source, settings)
     if path is None:
-        path = fetch(source, settings, progress and progress(), ctx=ctx).paths[0]
+        from lokal.preflight import Preflight
+
+        check = Preflight(ctx, kv_types, mapped=mapped)
+        path = fetch(source, settings, progress and progress(), check=check).paths[0]
     return Weights(source.name, path, gguf.check(path), source.entry)
 
 
@@ -150,22 +155,20 @@ def fetch(
     progress: Progress | None = None,
     *,
     revision: str = "main",
-    ctx: int | None = None,
-    force: bool = False,
+    check: Check | None = None,
 ) -> Pulled:
     """Bring the weights of a source on the Hub into the cache, at the Hub's current version.
 
-    `force` fetches even what llama.cpp cannot load or this machine cannot hold.
+    `check` sees the first bytes; `Preflight` refuses what cannot be loaded or does not fit here.
 
     Raises:
         LokalError: any leaf with exit code 2 to 8, or 12.
     """
     from lokal.checksum import remember
     from lokal.hub.client import Order, pull
-    from lokal.preflight import Preflight
 
     order = Order(source.remote, source.selector, revision)
-    pulled = pull(order, settings, progress, None if force else Preflight(ctx))
+    pulled = pull(order, settings, progress, check)
     for path, digest in pulled.unlinked.items():
         remember(path, settings.state_dir, digest)
     return pulled

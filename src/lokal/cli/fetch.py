@@ -49,7 +49,14 @@ def fetched(source: Source, surroundings: Settings, options: Wanted) -> Weights:
 
         return progress(surroundings)
 
-    weights = obtain(source, surroundings, None if options.quiet else shown, ctx=options.load.ctx)
+    weights = obtain(
+        source,
+        surroundings,
+        None if options.quiet else shown,
+        ctx=options.load.ctx,
+        kv_types=options.load.kv_types(),
+        mapped=options.load.load_mode == "mmap",
+    )
     if options.template is not None:
         weights = weights._replace(own_template=options.template)
     if weights.template is None and not (options.form.raw or options.quiet):

@@ -45,6 +45,7 @@ def _pull_one(
 ) -> dict[str, Any]:
     """The result as `--json` prints it; `bytes` and `sha256` as they are on the disk."""
     from lokal import gguf
+    from lokal.preflight import Preflight
     from lokal.weights import fetch, find
 
     source = find(model, surroundings)
@@ -52,7 +53,8 @@ def _pull_one(
         gguf.check(source.path)
         show.say(f"already here: {source.name}")
         return _result([source.path], surroundings) | {"repo": None, "commit": None}
-    pulled = fetch(source, surroundings, show, revision=revision, force=force)
+    check = None if force else Preflight()
+    pulled = fetch(source, surroundings, show, revision=revision, check=check)
     if not pulled.fetched:
         show.say(f"already here: {source.name}")
     result = _result(pulled.paths, surroundings)
