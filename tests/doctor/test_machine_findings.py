@@ -18,7 +18,7 @@ from lokal.doctor.probe import Native
 from lokal.doctor.versions import check_versions
 from lokal.engine import build
 from lokal.hardware.devices import devices
-from lokal.hardware.gpus import detailed
+from lokal.hardware.nvidia_smi import detailed
 
 TOKENS = list(range(24))
 SMI = """#!/bin/sh

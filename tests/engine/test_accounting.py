@@ -25,6 +25,8 @@ def test_lines_of_the_log_become_bytes() -> None:
             "llama_context:        CPU  output buffer size =     0.25 MiB",
             "sched_reserve:      CUDA0 compute buffer size =     4.75 MiB",
             "sched_reserve: graph nodes  = 191",
+            "print_info: general.name = x model buffer size = y MiB",
+            "print_info: general.name = x model buffer size = inf MiB",
         ]
     )
     assert [(b.device, b.kind, b.size / 2**20) for b in found] == [

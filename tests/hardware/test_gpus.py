@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lokal.hardware import gpus
-from lokal.hardware.gpus import Gpu, detailed, install_command, missing_tools, present
+from lokal.hardware import nvidia_smi
+from lokal.hardware.gpu_build import install_command, missing_tools
+from lokal.hardware.gpus import Gpu, present
+from lokal.hardware.nvidia_smi import detailed
 
 GB = 10**9
 DRIVEN = Gpu("nvidia", "NVIDIA GeForce RTX 4090", driver="550.54.14")
@@ -175,7 +177,7 @@ def test_a_tool_that_fails_or_is_not_there_is_done_without(
 def test_a_tool_that_hangs_is_left(
     tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpus, "_PATIENCE", 0.1)
+    monkeypatch.setattr(nvidia_smi, "_PATIENCE", 0.1)
     tool(programs, "exec /bin/sleep 60")
     assert detailed(nvidia(tmp_path), "linux") == (DRIVEN,)
 
@@ -197,7 +199,7 @@ def test_without_a_gpu_no_tool_is_asked(tmp_path: Path, programs: Path) -> None:
     ],
 )
 def test_the_cuda_that_a_driver_runs(overview: str, expected: str | None) -> None:
-    assert gpus._cuda(overview) == expected
+    assert nvidia_smi._cuda(overview) == expected
 
 
 NVIDIA, AMD, APPLE = Gpu("nvidia", "x"), Gpu("amd", "x"), Gpu("apple", "x")

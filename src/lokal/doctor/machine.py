@@ -9,8 +9,10 @@ from lokal.doctor.finding import Finding, note, ok, warning
 from lokal.doctor.probe import Native
 from lokal.engine.build import version
 from lokal.hardware.cpu import usable_cores
-from lokal.hardware.gpus import Gpu, detailed, install_command, missing_tools, present
+from lokal.hardware.gpu_build import install_command, missing_tools
+from lokal.hardware.gpus import Gpu, present
 from lokal.hardware.memory import available_bytes, total_bytes
+from lokal.hardware.nvidia_smi import detailed
 from lokal.settings import variables
 
 _LITTLE = 2 * 10**9  # bytes; a model of 1B parameters and its context

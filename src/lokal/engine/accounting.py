@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# As in "llama_kv_cache:      CUDA0 KV buffer size =   128.00 MiB"; a device's name may have blanks.
-_LINE = re.compile(
-    r"\w+: +(.+?) +(model|KV|RS|\S+ \S+ state|compute|output) buffer size = +(\S+) MiB"
-)
-_KINDS = {"model": "weights", "compute": "compute", "output": "results"}
+_SIZE = " buffer size = "
+_KINDS = {"model": "weights", "compute": "compute", "output": "results", "LoRA": "weights"}
 
 
 class Buffer(NamedTuple):
@@ -25,12 +21,20 @@ class Buffer(NamedTuple):
 
 
 def buffers(lines: Iterable[str]) -> list[Buffer]:
-    """The buffers that these lines of llama.cpp's log tell of; sizes are good to 10 KB."""
-    found = filter(None, map(_LINE.match, lines))
-    return [
-        Buffer(device, _KINDS.get(kind, "kv"), round(float(size) * 2**20))
-        for device, kind, size in (match.groups() for match in found)
-    ]
+    """The buffers that these lines of llama.cpp's log tell of; sizes are good to 10 KB.
+
+    A line is `llama_kv_cache:      CUDA0 KV buffer size =   128.00 MiB`.
+    """
+    found = []
+    for line in lines:
+        of, _, size = line.partition(_SIZE)
+        whole, _, part = size.removesuffix(" MiB").strip().partition(".")
+        # The log shows a file's metadata too, which may say anything.
+        if whole.isdecimal() and part.isdecimal() and len(whole) < 12:
+            device, _, kind = of.partition(": ")[2].strip().rpartition(" ")
+            mib = float(f"{whole}.{part}")
+            found.append(Buffer(device.strip(), _KINDS.get(kind, "kv"), round(mib * 2**20)))
+    return found
 
 
 def taken(found: Iterable[Buffer]) -> int:

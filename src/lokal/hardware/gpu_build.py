@@ -1,0 +1,87 @@
+"""How to get a llama-cpp-python that can use a GPU."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from shlex import quote as _posix
+from shutil import which
+
+from lokal.hardware.gpus import Gpu
+
+_ROOT = Path("/")
+
+
+def missing_tools(gpu: Gpu, root: Path = _ROOT, system: str = sys.platform) -> str | None:
+    """What must be installed before llama.cpp can be built for a GPU; None if all is there."""
+    missing = []
+    if gpu.vendor == "nvidia" and _nvcc(root) is None:
+        missing.append("the CUDA toolkit (nvcc)")
+    elif gpu.vendor == "amd" and gpu.runtime:
+        if not (which("hipcc") or (root / "opt/rocm/bin/hipcc").exists()):
+            missing.append("the HIP compiler of ROCm (hipcc)")
+    elif gpu.vendor == "amd" and not which("glslc"):
+        missing.append("the Vulkan SDK (glslc)")
+    if system == "darwin":  # where clang is a program that offers to install clang
+        tools = "Library/Developer/CommandLineTools", "Applications/Xcode.app"
+        if not any((root / each).exists() for each in tools):
+            missing.append("Apple's compiler (xcode-select --install)")
+    elif system != "win32" and not any(map(which, ("c++", "g++", "clang++"))):
+        missing.append("a C++ compiler (g++)")  # Windows hides its own, and CMake finds it
+    return " and ".join(missing) or None
+
+
+def install_command(
+    gpu: Gpu | None,
+    version: str,
+    *,
+    python: str = sys.executable,
+    pip: bool | None = None,
+    root: Path = _ROOT,
+    system: str = sys.platform,
+) -> str:
+    """What to type so that this Python gets llama-cpp-python of that version, built for a GPU.
+
+    Without one it is built for all that this CPU has. `pip` says whether that Python has pip; else
+    uv, which made it, does the work. `system` decides between the shells of Unix and PowerShell.
+    """
+    if pip is None:
+        pip = find_spec("pip") is not None
+    quote = _powershell if system == "win32" else _posix
+    package = quote(f"llama-cpp-python=={version}")
+    if pip:
+        program = f"{quote(python)} -m pip install --force-reinstall --no-cache-dir"
+        if system == "win32":
+            program = f"& {program}"
+    else:
+        program = f"uv pip install --python {quote(python)} --no-cache"
+        program += " --reinstall-package llama-cpp-python"
+    settings = {"CMAKE_ARGS": f"-DGGML_{_backend(gpu)}=on"}
+    nvcc = _nvcc(root)
+    if gpu and gpu.vendor == "nvidia" and nvcc and os.sep in nvcc:  # CMake looks on PATH only
+        settings["CUDACXX"] = nvcc
+    if system == "win32":
+        before = "".join(f'$env:{name}="{value}"; ' for name, value in settings.items())
+    else:
+        before = "".join(f'{name}="{value}" ' for name, value in settings.items())
+    return f"{before}{program} --no-deps --no-binary llama-cpp-python {package}"
+
+
+def _backend(gpu: Gpu | None) -> str:
+    if gpu is None:
+        return "NATIVE"
+    if gpu.vendor == "amd":
+        return "HIP" if gpu.runtime else "VULKAN"
+    return {"nvidia": "CUDA", "apple": "METAL"}[gpu.vendor]
+
+
+def _nvcc(root: Path) -> str | None:
+    """How to call NVIDIA's compiler: by name, or by path where its folder is not on PATH."""
+    usual = root / "usr/local/cuda/bin/nvcc"
+    return "nvcc" if which("nvcc") else str(usual) if usual.exists() else None
+
+
+def _powershell(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
