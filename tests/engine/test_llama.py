@@ -630,3 +630,32 @@ def test_why_weights_are_not_loaded_is_read_off_the_whole_log(
     assert caught.type is error
     assert lines[0].rpartition("error loading model: ")[2] in caught.value.message
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (
+            "llama_init_from_model: failed to initialize the context: std::bad_alloc",
+            AllocationError,
+        ),
+        ("alloc_tensor_range: failed to allocate CUDA0 buffer of size 134217728", AllocationError),
+        ("llama_init_from_model: quantized V cache requires flash_attn to be enabled", LoadError),
+    ],
+)
+def test_a_context_is_refused_in_llama_cpps_words(
+    llama: Path, monkeypatch: pytest.MonkeyPatch, line: str, error: type[LokalError]
+) -> None:
+    """Only where memory was refused is it a matter of memory."""
+    lib, log = _native()
+    monkeypatch.setattr(
+        lib, "llama_init_from_model", lambda *_: log(log.ERROR, line.encode(), None)
+    )
+    model = LlamaModel(llama, Interrupt())
+    try:
+        with pytest.raises(error) as caught:
+            LlamaContext(model, Interrupt(), Shape(1, 1, 64, 64, 64), n_threads=1)
+    finally:
+        model.close()
+    assert caught.type is error
+    assert line in caught.value.message
