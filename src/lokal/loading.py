@@ -13,7 +13,7 @@ from lokal.errors import UsageError
 from lokal.hardware import context as sizing
 from lokal.hardware.cpu import usable_cores
 from lokal.hardware.kv_types import check_kv_type
-from lokal.hardware.placement import ALL, AUTO, Wishes
+from lokal.hardware.wishes import ALL, AUTO, Wishes
 from lokal.settings import Settings
 from lokal.weights import Weights
 

@@ -319,12 +319,13 @@ def test_threads_that_sample_choose_the_same_tokens(
 @pytest.mark.parametrize("shares", [True, False])
 @pytest.mark.parametrize(("n_ctx", "n_parallel"), [(2, 2), (2, 100), (7, 5), (300, 3)])
 def test_a_small_context_has_a_cell_for_every_slot(
-    llama: Path, n_ctx: int, n_parallel: int, shares: bool
+    llama: Path, monkeypatch: pytest.MonkeyPatch, n_ctx: int, n_parallel: int, shares: bool
 ) -> None:
     """llama.cpp would abort; and a sequence of the whole context fits."""
+    monkeypatch.setattr("lokal.planning.keeps_state", lambda _: not shares)
     weights = Weights("x", llama, check(llama), None)
     options = LoadOptions(n_ctx, parallel=n_parallel)
-    shape = plan(weights, options, Machine(None), shares=shares).shape
+    shape = plan(weights, options, Machine(None)).shape
     assert shape.n_parallel <= shape.n_slots <= shape.n_cells
     assert shape.n_ctx <= shape.n_cells
     with ExitStack() as stack:
