@@ -59,6 +59,13 @@ class Header(NamedTuple):
         model = float(lib.llama_model_size(self.native))
         return Account(model, sizes["cache"], sizes["compute"], sizes["output"])
 
+    @property
+    def keeps_state(self) -> bool:
+        lib = self.lib
+        return bool(
+            lib.llama_model_is_recurrent(self.native) or lib.llama_model_is_hybrid(self.native)
+        )
+
 
 @contextmanager
 def read(path: Path) -> Iterator[Header]:

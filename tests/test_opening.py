@@ -170,23 +170,68 @@ def test_gpus_are_left_alone_where_no_layer_is_to_go_there(
     assert (native.offload, found.notes) == (Offload((), (), 9), ())
 
 
-def test_a_step_down_for_every_allocation_that_fails(
+def test_few_steps_down_where_an_allocation_fails(
     native: Native, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What memory says and what it gives are two things; it is told once, and what came of it."""
     FakeGgml([gpu(24 * GB), CPU]).install(monkeypatch)
-    native.allowed = lambda offload, _: sum(offload.layers) <= 7
+    native.allowed = lambda offload, _: sum(offload.layers) <= 2
     found = opened(weights)
-    assert [layers for layers, _ in native.tried] == [9, 8, 7, 7]
-    assert len(found.notes) == 2
-    assert "unable to allocate; loaded instead: 7 of 9 layers on CUDA0" in found.notes[0]
-    assert "7 of 9 layers on CUDA0" in found.notes[-1]
+    assert native.tried == [(9, None), (4, None), (2, None), (2, 4096)]
+    assert found.notes == (
+        "no memory for the weights: unable to allocate; loaded instead:"
+        " 2 of 9 layers on CUDA0 (NVIDIA GeForce RTX 4090)",
+    )
     assert native.closed == 0
     native.tried.clear()
-    native.allowed = lambda offload, shape: not offload.layers or shape is None
-    opened(weights)
-    assert native.tried[-1] == (0, 4096)
-    assert native.closed > 0  # the weights that were there go before the next try
+    native.allowed = lambda offload, _: not offload.layers
+    found = opened(weights)
+    assert [layers for layers, _ in native.tried] == [9, 4, 2, 0, 0]
+    assert found.notes == (
+        "no memory for the weights: unable to allocate; loaded instead: all of it on the CPU",
+    )
+
+
+def test_experts_of_all_layers_go_before_layers_do(
+    native: Native, mixture: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FakeGgml([gpu(24 * GB), CPU]).install(monkeypatch)
+    monkeypatch.setattr("lokal.engine.build.cpu_buffer_type", lambda: 77)
+    native.allowed = lambda offload, _: bool(offload.experts_in_memory)
+    found = opened(mixture)
+    assert (native.offload.layers, native.offload.experts_in_memory) == ((9,), 8)
+    assert len(found.notes) == 1
+    assert "experts of 8 layers in main memory" in found.notes[0]
+
+
+def test_a_context_that_is_always_refused_is_not_searched_for_long(
+    native: Native, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights are read four times, and stay while smaller contexts are tried."""
+    FakeGgml([gpu(24 * GB), CPU]).install(monkeypatch)
+    native.allowed = lambda _offload, shape: shape is None
+    with pytest.raises(SpaceError):
+        opened(weights)
+    loads = [layers for layers, context in native.tried if context is None]
+    assert loads == [9, 4, 2, 0]
+    assert [context for _, context in native.tried] == [None, 4096, 2048, 1024, 512] * 4
+    assert native.closed == 4
+    native.tried.clear()
+    with pytest.raises(SpaceError):
+        opened(weights, ctx=4096)
+    assert [context for _, context in native.tried] == [None, 4096] * 4
+
+
+def test_a_cache_for_many_gets_smaller_before_layers_go(
+    native: Native, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Down to one context, which was asked for."""
+    FakeGgml([gpu(24 * GB), CPU]).install(monkeypatch)
+    native.allowed = lambda _offload, shape: shape is None or shape.n_cells < 20_000
+    found = opened(weights, ctx=4096, parallel=64)
+    assert native.tried == [(9, None)] + [(9, 4096)] * 3
+    assert found.plan.shape.n_cells == 16 * 1024
+    assert found.notes[0].endswith("loaded instead: a KV cache of 16384 tokens")
 
 
 def test_a_gpu_that_was_filled_meanwhile_is_looked_at_again(
@@ -201,6 +246,7 @@ def test_a_gpu_that_was_filled_meanwhile_is_looked_at_again(
         return sum(offload.layers) < 9
 
     native.allowed = fill
+    monkeypatch.setattr("lokal.hardware.placement._RESERVE", 0)
     monkeypatch.setattr("lokal.hardware.placement.margin", lambda _: 0)
     ggml = FakeGgml([gpu(24 * GB), CPU])
     ggml.install(monkeypatch)
@@ -235,12 +281,57 @@ def test_the_context_is_halved_only_where_nobody_asked_for_it(
     native.allowed = lambda _offload, shape: shape is None or shape.n_ctx <= 1024
     found = opened(weights)
     assert [context for _, context in native.tried if context] == [4096, 2048, 1024]
-    assert found.notes[-1] == "the context is 1024 tokens of 4096, as memory allows"
+    assert [context for _, context in native.tried].count(None) == 1
+    (note,) = found.notes
+    assert note.endswith("; loaded instead: a context of 1024 tokens of 4096")
     native.allowed = lambda _offload, shape: shape is None
     with pytest.raises(SpaceError):
         opened(weights)
     with pytest.raises(SpaceError):
         opened(weights, ctx=4096)
+
+
+def test_a_card_that_does_not_say_its_memory_is_named(
+    native: Native, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And another one used; alone it gets what is demanded."""
+    silent = FakeDevice(free=0, total=0)
+    FakeGgml([silent, CPU, gpu(24 * GB, name="CUDA1")]).install(monkeypatch)
+    found = opened(weights)
+    assert native.offload == Offload((3,), (9,), 9)
+    assert found.notes == ("CUDA0 is not used, as it does not say its memory",)
+    FakeGgml([silent, CPU]).install(monkeypatch)
+    found = opened(weights)
+    assert native.offload.layers == ()
+    assert found.notes == (
+        "no layer fits on CUDA0 (it does not say its memory); the CPU computes everything",
+    )
+    opened(weights, gpu_layers=4)
+    assert native.offload.layers == (4,)
+
+
+def test_no_more_gpus_than_llama_cpp_takes(
+    native: Native, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lists have 16 places."""
+    cards = [gpu(GB, name=f"CUDA{number}") for number in range(20)]
+    FakeGgml([*cards, CPU]).install(monkeypatch)
+    shares = ",".join("1" * 16)
+    opened(weights, split=shares)
+    assert max(native.offload.devices) <= 16
+    with pytest.raises(UsageError, match="shares for 17 GPUs, and there are 16"):
+        opened(weights, split=f"{shares},1")
+
+
+def test_a_model_turns_out_not_to_share_prefixes(
+    native: Native, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its header did not tell; only its cache is made anew."""
+    FakeGgml([gpu(24 * GB), CPU]).install(monkeypatch)
+    native.shares_prefixes = False
+    found = opened(weights, parallel=4)
+    assert (found.plan.shape.n_slots, found.plan.shape.share) == (4, False)
+    assert found.plan.placement.whole
 
 
 def test_a_required_gpu_is_used_or_it_is_an_error(
@@ -268,9 +359,8 @@ def test_a_gpu_that_the_build_cannot_use_is_told(
     """Once, and not where nobody wants one."""
     FakeGgml([CPU]).install(monkeypatch)
     assert opened(weights).notes == ()
-    assert opened(weights, gpu_layers="all").notes == (
-        "there is no GPU; the CPU computes everything",
-    )
+    for asked in {"gpu_layers": "all"}, {"split": "none", "main_gpu": 3}:
+        assert opened(weights, **asked).notes == ("there is no GPU; the CPU computes everything",)
     card = Gpu("nvidia", "NVIDIA H200", None, None)
     monkeypatch.setattr("lokal.hardware.gpus.present", lambda: (card,))
     (note,) = opened(weights).notes
@@ -278,7 +368,7 @@ def test_a_gpu_that_the_build_cannot_use_is_told(
     assert opened(weights, gpu_layers=0).notes == ()
     with pytest.raises(GpuError, match="cannot use NVIDIA H200"):
         opened(weights, require_gpu=True)
-    assert len(native.tried) == 8
+    assert len(native.tried) == 10
 
 
 def test_main_memory_that_does_not_suffice_is_refused_before_loading(

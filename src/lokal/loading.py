@@ -6,13 +6,14 @@ import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
+from lokal.engine.backend import FLASH
 from lokal.engine.llama import MAX_THREADS, check_threads
-from lokal.engine.offload import LOADS
+from lokal.engine.offload import LOADS, SPLITS
 from lokal.errors import UsageError
 from lokal.hardware import context as sizing
 from lokal.hardware.cpu import usable_cores
 from lokal.hardware.kv_types import check_kv_type
-from lokal.hardware.placement import ALL, AUTO, Wishes
+from lokal.hardware.wishes import ALL, AUTO, Wishes
 from lokal.settings import Settings
 from lokal.weights import Weights
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 AUTO_ON_CPU, AUTO_ON_GPU = 48, 64  # sequences
 REPACK_BELOW = 16  # sequences; repacked weights decode one token faster, and many slower
 MAX_PARALLEL = 224  # with the spare ones of `opening` 256, LLAMA_MAX_SEQ
-SPLITS = ("none", "layer", "row")
-FLASH = ("auto", "on", "off")
 
 
 class LoadOptions(NamedTuple):
@@ -35,8 +34,8 @@ class LoadOptions(NamedTuple):
     in the KV cache stays for the next request. `lora` are the adapters that change the model.
     `kv_type` is ggml's name for the numbers of the KV cache, or two of them, for keys and values,
     with a comma; `flash` is flash attention. `split` says how several GPUs are used: none (only
-    `main_gpu`), layer, row, or the share of each, such as "3,1". `load_mode` is llama.cpp's name
-    for how the file is read. Under `require_gpu` it is an error to use none.
+    `main_gpu`, or the first), layer, row, or the share of each, such as "3,1". `load_mode` is
+    llama.cpp's name for how the file is read. Under `require_gpu` it is an error to use none.
     """
 
     ctx: int | None = None
@@ -48,7 +47,7 @@ class LoadOptions(NamedTuple):
     kv_type: str = "f16"
     flash: str = "auto"
     split: str = "layer"
-    main_gpu: int = 0
+    main_gpu: int | None = None
     load_mode: str = "auto"
     require_gpu: bool = False
 
@@ -77,10 +76,12 @@ class LoadOptions(NamedTuple):
             UsageError: not in one of the forms.
         """
         shares = () if self.split in SPLITS else _shares(self.split)
-        if self.main_gpu < 0:
-            raise UsageError(f"--main-gpu {self.main_gpu}", hint="the first GPU is number 0")
-        split = "layer" if shares else self.split
-        return Wishes(self._layers(), split, shares, self.main_gpu)
+        main = self.main_gpu or 0
+        if main < 0:
+            raise UsageError(f"--main-gpu {main}", hint="the first GPU is number 0")
+        if self.main_gpu is not None and self.split != "none":
+            raise UsageError(f"--main-gpu {main} without --split none", hint="add --split none")
+        return Wishes(self._layers(), "layer" if shares else self.split, shares, main)
 
     def _layers(self) -> int | None:
         text = str(self.gpu_layers)

@@ -49,4 +49,4 @@ def _offer(entry: Entry, here: set[str]) -> Offer:
     size = path.stat().st_size if path and is_here else entry.size
     if size is None:
         return Offer(entry, None, None, None, is_here)
-    return Offer(entry, size, fit.needed(size), fit.fits(size), is_here)
+    return Offer(entry, size, fit.estimate(size), fit.fits(size), is_here)

@@ -9,13 +9,23 @@ from lokal.engine.backend import LlamaContext
 from lokal.engine.interrupt import Interrupt
 from lokal.engine.llama import AllocationError, LlamaModel
 from lokal.engine.offload import Offload
-from lokal.errors import GpuError
-from lokal.hardware import context as sizing
+from lokal.errors import GpuError, SpaceError
 from lokal.hardware.budget import Machine
-from lokal.hardware.placement import AUTO, Placement
+from lokal.hardware.placement import Placement
+from lokal.hardware.wishes import AUTO, Wishes
 from lokal.loading import LoadOptions, check_adapters
-from lokal.planning import Plan, machine, plan, too_small, unused_gpus
+from lokal.planning import (
+    LoadPlan,
+    budget_of,
+    machine,
+    plan,
+    too_small,
+    unused_gpus,
+    with_smaller_caches,
+)
 from lokal.weights import Weights
+
+MOST_LOADS = 4  # times that weights are read, the last time for the CPU alone
 
 
 class Memory(NamedTuple):
@@ -36,7 +46,7 @@ class Opened(NamedTuple):
 
     native: LlamaModel
     context: LlamaContext
-    plan: Plan
+    plan: LoadPlan
     notes: tuple[str, ...]
 
     @property
@@ -55,29 +65,37 @@ def open_model(weights: Weights, options: LoadOptions, interrupt: Interrupt) -> 
         KeyboardInterrupt: Ctrl-C came while it loaded.
     """
     here = machine(options)
-    planned = plan(weights, options, here)
+    first = planned = plan(weights, options, here)
     check_adapters(weights, options.lora)
-    notes: list[str] = []
-    first: AllocationError | None = None
+    failures: list[AllocationError] = []
+    n_loads = 0
     while True:
         try:
-            return _open(weights, options, here, planned, interrupt, notes)
+            native, context, planned = _open(weights, options, planned, interrupt, failures)
+            break
         except AllocationError as error:
-            first = first or error
-            here = machine(options)  # somebody else may have taken what was free
-            planned = _less(weights, options, here, planned, error)
-            where, n_ctx = planned.placement.description, planned.context.n_ctx
-            notes = [f"{first.message}; loaded instead: {where}, with a context of {n_ctx}"]
+            failures.append(error)
+        n_loads += 1
+        here = machine(options)  # somebody else may have taken what was free
+        planned = _less(weights, options, here, planned, failures[0], n_loads)
+    told = _stepped_down(weights, options, first, planned, failures[0]) if failures else None
+    notes = [told]
+    if not told or options.ctx is not None:
+        notes.append(planned.context.note)
+    if planned.placement == first.placement:
+        notes.append(_gpu_note(options, here, planned.placement))
+    notes += [_disk_note(here, planned), native.unlocked]
+    return Opened(native, context, planned, tuple(note for note in notes if note))
 
 
 def _open(
     weights: Weights,
     options: LoadOptions,
-    here: Machine,
-    planned: Plan,
+    planned: LoadPlan,
     interrupt: Interrupt,
-    notes: list[str],
-) -> Opened:
+    failures: list[AllocationError],
+) -> tuple[LlamaModel, LlamaContext, LoadPlan]:
+    """With a smaller context where that is all that failed: the weights stay where they are."""
     native = LlamaModel(
         weights.path,
         interrupt,
@@ -85,18 +103,19 @@ def _open(
         repack=planned.repack,
         lora=options.lora,
     )
+    threads = options.native_threads()
+    shares = native.shares_prefixes
     try:
-        if planned.shape.share and not native.shares_prefixes:
-            alone = plan(weights, options, here, limit=planned.context.n_ctx, shares=False)
-            planned = planned._replace(shape=alone.shape, needs=alone.needs)
-        threads = options.native_threads()
-        context = LlamaContext(native, interrupt, planned.shape, n_threads=threads)
+        for smaller in with_smaller_caches(weights, options, planned, shares=shares):
+            try:
+                context = LlamaContext(native, interrupt, smaller.shape, n_threads=threads)
+                return native, context, smaller
+            except AllocationError as error:
+                failures.append(error)
+        raise failures[-1]
     except BaseException:
         native.close()
         raise
-    said = [*notes, planned.context.note, _gpu_note(options, here, planned.placement)]
-    said += [_disk_note(here, planned), native.unlocked]
-    return Opened(native, context, planned, tuple(note for note in said if note))
 
 
 def _offload(placement: Placement, load_mode: str) -> Offload:
@@ -117,54 +136,74 @@ def _offload(placement: Placement, load_mode: str) -> Offload:
 
 
 def _less(
-    weights: Weights, options: LoadOptions, here: Machine, planned: Plan, error: AllocationError
-) -> Plan:
-    """The next plan, of what the user left open; else raises the error.
+    weights: Weights,
+    options: LoadOptions,
+    here: Machine,
+    planned: LoadPlan,
+    failure: AllocationError,
+    n_loads: int,
+) -> LoadPlan:
+    """The next plan with less on GPUs, if the user left that open; else raises the failure.
 
-    It goes by what is free now; where that should have sufficed, it is a step below what failed.
+    What is free now decides if that is less, else it is a step below what failed, at last the CPU.
     """
-    n_ctx = planned.context.n_ctx
-    now = _up_to(n_ctx, weights, options, here)
-    if now.context.n_ctx < n_ctx or now.placement.reach < planned.placement.reach:
-        return now
-    if options.wishes().layers is AUTO and (less := planned.placement.smaller()):
-        needed = less.in_memory(planned.needs)
-        if options.require_gpu and not less.n_gpu_layers:
-            raise GpuError(error.message, hint=error.hint)
-        if here.available is None or needed <= here.available:
-            return planned._replace(placement=less)
-    if options.ctx is None and n_ctx > sizing.LEAST:
-        return _up_to(max(n_ctx // 2, sizing.LEAST), weights, options, here)
-    raise error
+    now = plan(weights, options, here)  # its own error says what fits now
+    if options.wishes().layers is not AUTO or not planned.placement.n_gpu_layers:
+        raise failure
+    try:
+        if n_loads + 1 < MOST_LOADS:
+            if now.placement.reach < planned.placement.reach:
+                return now
+            if less := planned.placement.smaller():
+                budget_of(options, here).check(less, planned.needs)
+                return planned._replace(placement=less)
+        if options.require_gpu:
+            raise GpuError(failure.message, hint=failure.hint)
+        return plan(weights, options, here._replace(gpus=()))
+    except SpaceError:
+        raise failure from None
 
 
-def _up_to(limit: int, weights: Weights, options: LoadOptions, here: Machine) -> Plan:
-    """A plan with a context of at most `limit` tokens, unless the user asked for another."""
-    if options.ctx is not None:
-        return plan(weights, options, here)
-    found = plan(weights, options, here, limit=limit)
-    n_ctx, most = found.context.n_ctx, weights.context_limit
-    note = f"the context is {n_ctx} tokens of {most}, as memory allows" if n_ctx < most else None
-    return found._replace(context=sizing.Context(n_ctx, note))
+def _stepped_down(
+    weights: Weights,
+    options: LoadOptions,
+    first: LoadPlan,
+    planned: LoadPlan,
+    failure: AllocationError,
+) -> str:
+    """What failed, and what was loaded instead."""
+    loaded = []
+    if planned.placement != first.placement:
+        where = planned.placement
+        loaded.append(where.description if where.n_gpu_layers else "all of it on the CPU")
+    if options.ctx is None and planned.context.n_ctx < weights.context_limit:
+        loaded.append(f"a context of {planned.context.n_ctx} tokens of {weights.context_limit}")
+    elif planned.shape.n_cells < first.shape.n_cells:
+        loaded.append(f"a KV cache of {planned.shape.n_cells} tokens")
+    return f"{failure.message}; loaded instead: {', '.join(loaded)}"
 
 
 def _gpu_note(options: LoadOptions, here: Machine, placement: Placement) -> str | None:
     """What should be known of GPUs: that they do not hold everything, or are not used at all."""
-    if options.wishes().layers == 0:
+    wishes = options.wishes()
+    if wishes.layers == 0:
         return None
     if not here.gpus:
-        demanded = options.wishes().layers is not AUTO
-        return unused_gpus() or (
-            "there is no GPU; the CPU computes everything" if demanded else None
-        )
+        nothing = "there is no GPU; the CPU computes everything"
+        return unused_gpus() or (nothing if wishes != Wishes() else None)
     if not placement.n_gpu_layers:
         return f"{too_small(here)}; the CPU computes everything"
-    if options.wishes().layers is AUTO and not placement.whole:
-        return f"{placement.description}, as memory allows; the rest is computed by the CPU"
-    return None
+    if wishes.layers is not AUTO:
+        return None
+    notes = []
+    if not placement.whole:
+        notes.append(f"{placement.description}, as memory allows; the rest is computed by the CPU")
+    silent = [gpu.name for gpu in wishes.usable(here.gpus) if gpu.silent]
+    notes += [f"{name} is not used, as it does not say its memory" for name in silent]
+    return "; ".join(notes) or None
 
 
-def _disk_note(here: Machine, planned: Plan) -> str | None:
+def _disk_note(here: Machine, planned: LoadPlan) -> str | None:
     """That the weights come and go; only who demanded a mapped file has come so far then."""
     needed = planned.placement.in_memory(planned.needs)
     if here.available is None or needed <= here.available:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
+from lokal.engine.offload import MAX_DEVICES
 from lokal.engine.plan import Shape
 from lokal.errors import GpuError
 from lokal.hardware import context as sizing
 from lokal.hardware.budget import Budget, Machine
 from lokal.hardware.devices import Device, devices, gpus
 from lokal.hardware.fit import Needs, Room, needs
+from lokal.hardware.kv import STEP, keeps_state
 from lokal.hardware.kv_types import PLAIN, check_kv_types
 from lokal.hardware.memory import available_bytes
 from lokal.hardware.placement import Placement
+from lokal.hardware.sizes import padded
 from lokal.loading import REPACK_BELOW, LoadOptions
 from lokal.weights import Weights
 
@@ -24,7 +28,7 @@ TYPICAL = 1024  # tokens; what a row of a batch is given room for, prompt and an
 SPARE_SLOTS = 32  # sequence ids that keep prefixes while all others are under way
 
 
-class Plan(NamedTuple):
+class LoadPlan(NamedTuple):
     """How a model is to be opened; `needs` are what it will take.
 
     With `repack` llama.cpp copies weights into a layout that decodes single tokens faster.
@@ -52,7 +56,7 @@ def machine(options: LoadOptions) -> Machine:
 
     found: tuple[Device, ...] = ()
     if options.wishes().layers != 0 and build.supports_gpu():
-        found = gpus(devices(build.ggml()))
+        found = gpus(devices(build.ggml()))[:MAX_DEVICES]
     if options.require_gpu and not found:
         raise GpuError(
             unused_gpus() or "there is no GPU in this machine", hint="llm doctor says what it has"
@@ -60,18 +64,8 @@ def machine(options: LoadOptions) -> Machine:
     return Machine(available_bytes(), found)
 
 
-def plan(
-    weights: Weights,
-    options: LoadOptions,
-    here: Machine,
-    *,
-    limit: int | None = None,
-    shares: bool = True,
-) -> Plan:
+def plan(weights: Weights, options: LoadOptions, here: Machine) -> LoadPlan:
     """How these weights are opened on this machine.
-
-    `limit` is the largest context in tokens that is chosen, if not the model's own. `shares` says
-    whether this kind of model can share prefixes.
 
     Raises:
         SpaceError: they do not fit, or not with what was asked for; says what fits.
@@ -80,31 +74,80 @@ def plan(
     """
     header = weights.header
     check_kv_types(header, *options.kv_types(), flash=options.flash != "off")
-    budget = Budget(here, options.wishes(), mapped=options.load_mode == "mmap")
-    shape_of = partial(_shape, options, shares=shares, gpu=bool(here.gpus))
+    budget = budget_of(options, here)
+    gpu = bool(here.gpus)
+    shape_of = partial(_shape, options, shares=not keeps_state(header), gpu=gpu)
 
     def takes(n_ctx: int, n_cells: int) -> Needs:
         return needs(header, _room(shape_of(n_ctx, n_cells)))
 
-    most = min(limit or weights.context_limit, weights.context_limit)
-    context = sizing.settle(most, options.ctx, budget, lambda n_ctx: takes(n_ctx, n_ctx)).context
+    limit = weights.context_limit
+    context = sizing.settle(limit, options.ctx, budget, lambda n_ctx: takes(n_ctx, n_ctx)).context
     n_ctx = context.n_ctx
-    wanted = _wanted_cells(options.n_parallel(gpu=bool(here.gpus)), n_ctx)
+    wanted = _wanted_cells(options.n_parallel(gpu=gpu), n_ctx)
     n_cells = sizing.most_cells(n_ctx, wanted, budget, partial(takes, n_ctx))
     shape = shape_of(n_ctx, n_cells)
     needed = needs(header, _room(shape))
     placement = budget.arrange(needed)
-    if options.require_gpu and not placement.n_gpu_layers:
-        raise GpuError(too_small(here), hint="free some of it, or choose a smaller model")
+    if gpu and not placement.n_gpu_layers:
+        if options.require_gpu:
+            raise GpuError(too_small(here), hint="free some of it, or choose a smaller model")
+        return plan(weights, options, here._replace(gpus=()))  # as many sequences as suit a CPU
     # Repacked weights are copies, which cannot come and go as a mapped file does.
     repack = shape.n_parallel < REPACK_BELOW and options.load_mode != "mmap"
-    return Plan(context, shape, placement, needed, repack)
+    return LoadPlan(context, shape, placement, needed, repack)
+
+
+def budget_of(options: LoadOptions, here: Machine) -> Budget:
+    """What a model may take of this machine."""
+    return Budget(here, options.wishes(), mapped=options.load_mode == "mmap")
+
+
+def with_smaller_caches(
+    weights: Weights, options: LoadOptions, planned: LoadPlan, *, shares: bool
+) -> Iterator[LoadPlan]:
+    """The plan, and then the same with less of a KV cache, down to what was asked for.
+
+    `shares` is what the loaded model says of sharing prefixes. Where its header did not tell, only
+    the cache is planned anew: the weights are where they are, and it gets smaller without.
+    """
+    shares = shares and not keeps_state(weights.header)
+    shape = planned.shape
+    least = options.ctx or min(sizing.LEAST, shape.n_ctx)
+    if shape.share and not shares:
+        planned = _resized(weights, options, planned, shape.n_ctx, shape.n_cells, shares=False)
+    yield planned
+    for part in (2, 4, shape.n_cells):
+        n_ctx = options.ctx or max(least, shape.n_ctx // part // STEP * STEP)
+        smaller = _resized(weights, options, planned, n_ctx, shape.n_cells // part, shares=shares)
+        if smaller.shape.n_cells < planned.shape.n_cells:
+            planned = smaller
+            yield planned
+
+
+def _resized(
+    weights: Weights,
+    options: LoadOptions,
+    planned: LoadPlan,
+    n_ctx: int,
+    n_cells: int,
+    *,
+    shares: bool,
+) -> LoadPlan:
+    """The same with another KV cache."""
+    gpu = bool(planned.placement.gpus)
+    shape = _shape(options, n_ctx, max(n_ctx, n_cells), shares=shares, gpu=gpu)
+    return planned._replace(
+        context=planned.context._replace(n_ctx=n_ctx),
+        shape=shape,
+        needs=needs(weights.header, _room(shape)),
+    )
 
 
 def _wanted_cells(n_parallel: int, n_ctx: int) -> int:
     """A context for each sequence if it is small, else what they use of it as a rule."""
     if n_ctx <= SMALL_CONTEXT:
-        return n_parallel * sizing.padded(n_ctx)
+        return n_parallel * padded(n_ctx, STEP)
     return max(n_ctx, n_parallel * min(n_ctx, TYPICAL))
 
 
@@ -112,9 +155,9 @@ def _shape(options: LoadOptions, n_ctx: int, n_cells: int, *, shares: bool, gpu:
     """How many sequences of `n_ctx` tokens run side by side in a KV cache of `n_cells`.
 
     Each in a cache of its own where contexts are small and there is room. Else all in one, with
-    room for `TYPICAL` tokens each, as sequences seldom fill their context; for one whole context
-    at least, so that each would fit alone. `shares` says whether this kind of model can share
-    prefixes.
+    room for at most `TYPICAL` tokens each, as sequences seldom fill their context; for one whole
+    context at least, so that each would fit alone. `shares` says whether this kind of model can
+    share prefixes.
 
     A single sequence is computed as if it were the only one ever, unless the options say to `keep`
     what the one before it left.
@@ -129,13 +172,13 @@ def _shape(options: LoadOptions, n_ctx: int, n_cells: int, *, shares: bool, gpu:
             flash = "off" if flash == "auto" else flash
         share = shares and options.keep
         return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH, share, True, flash, keys, values)
-    if n_ctx <= SMALL_CONTEXT and n_cells >= n_parallel * sizing.padded(n_ctx):
+    if n_ctx <= SMALL_CONTEXT and n_cells >= n_parallel * padded(n_ctx, STEP):
         return Shape(
             n_parallel, n_parallel, n_ctx, n_cells, BATCH_TOKENS, shares, True, flash, keys, values
         )
     n_slots = n_parallel + SPARE_SLOTS if shares else n_parallel
     # llama.cpp aborts where a cache has fewer cells than sequences.
-    n_cells = max(n_ctx, n_cells, n_slots)
+    n_cells = max(n_ctx, min(n_cells, n_parallel * min(n_ctx, TYPICAL)), n_slots)
     return Shape(
         n_parallel, n_slots, n_ctx, n_cells, BATCH_TOKENS, shares, False, flash, keys, values
     )
@@ -156,8 +199,12 @@ def _room(shape: Shape) -> Room:
 
 def too_small(here: Machine) -> str:
     """That the GPUs have no room."""
-    free = ", ".join(f"{gpu.name} ({gpu.free / 1e9:.1f} GB free)" for gpu in here.gpus)
-    return f"no layer fits on {free}"
+    told = (
+        "it does not say its memory" if gpu.silent else f"{gpu.free / 1e9:.1f} GB free"
+        for gpu in here.gpus
+    )
+    named = ", ".join(f"{gpu.name} ({free})" for gpu, free in zip(here.gpus, told, strict=True))
+    return f"no layer fits on {named}"
 
 
 def unused_gpus() -> str | None:

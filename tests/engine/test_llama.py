@@ -319,12 +319,13 @@ def test_threads_that_sample_choose_the_same_tokens(
 @pytest.mark.parametrize("shares", [True, False])
 @pytest.mark.parametrize(("n_ctx", "n_parallel"), [(2, 2), (2, 100), (7, 5), (300, 3)])
 def test_a_small_context_has_a_cell_for_every_slot(
-    llama: Path, n_ctx: int, n_parallel: int, shares: bool
+    llama: Path, monkeypatch: pytest.MonkeyPatch, n_ctx: int, n_parallel: int, shares: bool
 ) -> None:
     """llama.cpp would abort; and a sequence of the whole context fits."""
+    monkeypatch.setattr("lokal.planning.keeps_state", lambda _: not shares)
     weights = Weights("x", llama, check(llama), None)
     options = LoadOptions(n_ctx, parallel=n_parallel)
-    shape = plan(weights, options, Machine(None), shares=shares).shape
+    shape = plan(weights, options, Machine(None)).shape
     assert shape.n_parallel <= shape.n_slots <= shape.n_cells
     assert shape.n_ctx <= shape.n_cells
     with ExitStack() as stack:
@@ -630,3 +631,32 @@ def test_why_weights_are_not_loaded_is_read_off_the_whole_log(
     assert caught.type is error
     assert lines[0].rpartition("error loading model: ")[2] in caught.value.message
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (
+            "llama_init_from_model: failed to initialize the context: std::bad_alloc",
+            AllocationError,
+        ),
+        ("alloc_tensor_range: failed to allocate CUDA0 buffer of size 134217728", AllocationError),
+        ("llama_init_from_model: quantized V cache requires flash_attn to be enabled", LoadError),
+    ],
+)
+def test_a_context_is_refused_in_llama_cpps_words(
+    llama: Path, monkeypatch: pytest.MonkeyPatch, line: str, error: type[LokalError]
+) -> None:
+    """Only where memory was refused is it a matter of memory."""
+    lib, log = _native()
+    monkeypatch.setattr(
+        lib, "llama_init_from_model", lambda *_: log(log.ERROR, line.encode(), None)
+    )
+    model = LlamaModel(llama, Interrupt())
+    try:
+        with pytest.raises(error) as caught:
+            LlamaContext(model, Interrupt(), Shape(1, 1, 64, 64, 64), n_threads=1)
+    finally:
+        model.close()
+    assert caught.type is error
+    assert line in caught.value.message

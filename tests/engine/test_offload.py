@@ -6,7 +6,7 @@ import ctypes
 import re
 
 from lokal.engine.llama import native_library
-from lokal.engine.offload import CPU_ONLY, Offload, _Override
+from lokal.engine.offload import CPU_ONLY, MAX_DEVICES, Offload, _Override
 
 
 def params(offload: Offload) -> tuple[object, list[int]]:
@@ -28,6 +28,14 @@ def test_the_cpu_alone_is_an_empty_list_of_devices() -> None:
     assert (filled.n_gpu_layers, filled.load_mode) == (0, -1)  # type: ignore[attr-defined]
     assert not filled.tensor_split  # type: ignore[attr-defined]
     assert not filled.tensor_buft_overrides  # type: ignore[attr-defined]
+
+
+def test_there_is_a_share_for_each_device() -> None:
+    """llama.cpp reads as many, and llama_model_params hold no number."""
+    lib, _ = native_library()
+    assert lib.llama_max_devices() == MAX_DEVICES
+    _, devices = params(Offload(tuple(range(1, 17)), (1,) * 16, 16))
+    assert len(devices) == 16
 
 
 def test_layers_experts_and_devices_are_passed_on() -> None:

@@ -8,7 +8,7 @@ from lokal.errors import SpaceError
 from lokal.hardware.budget import Budget, Machine
 from lokal.hardware.devices import Device
 from lokal.hardware.fit import Layer, Needs
-from lokal.hardware.placement import ALL, Wishes
+from lokal.hardware.wishes import ALL, Wishes
 
 GB, MB = 10**9, 10**6
 
@@ -56,9 +56,15 @@ def test_a_model_too_large_is_refused_with_a_size_that_fits() -> None:
     assert caught.value.hint == "free some memory, or choose a smaller model"
 
 
+def spares(machine: Budget, needs: Needs = NEEDS) -> tuple[bool, bool]:
+    """Whether main memory is left to others, and GPUs."""
+    placement = machine.arrange(needs)
+    return machine.spares_memory(placement, needs), machine.spares_gpus(placement, needs)
+
+
 def test_where_nobody_tells_what_is_free_nothing_is_refused() -> None:
     """GPUs do tell."""
-    assert budget(None).spares(NEEDS)
+    assert spares(budget(None)) == (True, True)
     with pytest.raises(SpaceError, match="33 layers"):
         budget(None, gpu(GB), wishes=Wishes(ALL)).arrange(NEEDS)
 
@@ -71,22 +77,39 @@ def test_mapped_weights_may_come_and_go() -> None:
 
 
 def test_others_are_left_as_much_main_memory_as_the_cache_takes() -> None:
-    """On a GPU only the margin."""
-    assert budget(6250 * MB + 1024 * MB).spares(NEEDS)
-    assert not budget(6250 * MB + 1023 * MB).spares(NEEDS)
-    assert budget(700 * MB, gpu(7 * GB)).spares(NEEDS)
-    # What is demanded may have the margin too, so it is no measure of what others are left.
-    tight = budget(700 * MB, gpu(6 * GB), wishes=Wishes(ALL))
-    assert tight.arranged(NEEDS)
-    assert not tight.spares(NEEDS)
+    """On a GPU as much, besides the margin."""
+    assert spares(budget(6250 * MB + 1024 * MB)) == (True, True)
+    assert spares(budget(6250 * MB + 1023 * MB)) == (False, True)
+    load = 32 * 160 * MB + 430 * MB + 280 * MB
+    card = gpu(load + 1024 * MB + 900 * MB, total=9 * GB)
+    assert spares(budget(700 * MB, card)) == (True, True)
+    assert spares(budget(700 * MB, card._replace(free=card.free - 1))) == (True, False)
+    # What is demanded may have the margin too, but for a reserve.
+    card = card._replace(free=load + 1024 * MB + (256 << 20))
+    assert spares(budget(700 * MB, card)) == (True, False)
+    assert spares(budget(700 * MB, card, wishes=Wishes(ALL))) == (True, True)
 
 
-@pytest.mark.parametrize("shared", [gpu(64 * GB, "integrated"), gpu(0)])
+@pytest.mark.parametrize("shared", [gpu(64 * GB, "integrated"), gpu(0, "integrated")])
 def test_memory_that_a_gpu_shares_is_counted_once(shared: Device) -> None:
-    """One that does not say what it has shares it as well."""
+    """Also where it does not say what it has."""
     enough = budget(7000 * MB, shared)
     assert enough.arrange(NEEDS).n_gpu_layers
-    assert not enough.spares(NEEDS)
-    assert budget(8000 * MB, shared).spares(NEEDS)
+    assert spares(enough) == (False, True)
+    assert spares(budget(8000 * MB, shared)) == (True, True)
     with pytest.raises(SpaceError, match=r"of memory, 5\.00 GB are free"):
         budget(5 * GB, shared).arrange(NEEDS)
+
+
+def test_a_card_that_does_not_say_its_memory_gets_what_is_demanded_only() -> None:
+    """A full one says 0 of 0; another is used in its place, on demand as well."""
+    full, other = gpu(0), gpu(24 * GB)._replace(name="CUDA1")
+    assert not budget(8 * GB, full).arrange(NEEDS).gpus
+    for wishes in AUTO, Wishes(ALL):
+        assert budget(8 * GB, full, other, wishes=wishes).arrange(NEEDS).gpus == (other,)
+    for wishes in Wishes(ALL), Wishes(7):
+        demanded = budget(8 * GB, full, wishes=wishes)
+        assert demanded.arrange(NEEDS).gpus == (full,)
+        assert spares(demanded) == (True, False)
+    both = budget(8 * GB, full, gpu(3 * GB), wishes=Wishes(ALL)).arrange(NEEDS)
+    assert both.whole

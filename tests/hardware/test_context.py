@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from lokal.errors import SpaceError, UsageError
 from lokal.hardware.budget import Budget, Machine
-from lokal.hardware.context import LEAST, MAX_CONTEXT, STEP, most_cells, padded, settle
+from lokal.hardware.context import GOOD, LEAST, MAX_CONTEXT, most_cells, settle
 from lokal.hardware.devices import Device
 from lokal.hardware.fit import Layer, Needs
-from lokal.hardware.placement import ALL, Wishes
+from lokal.hardware.kv import STEP
+from lokal.hardware.sizes import padded
+from lokal.hardware.wishes import ALL, Wishes
 
 GB = 10**9
 AUTO = Wishes()
@@ -22,7 +24,7 @@ MEMORY = st.integers(WEIGHTS + 2 * BUFFERS + 512 * PER_TOKEN, 2**30)
 
 def needs(n_cells: int) -> Needs:
     """Of a dense model of eight layers, of 256 bytes a token."""
-    kv = padded(n_cells) * PER_TOKEN // 8
+    kv = padded(n_cells, STEP) * PER_TOKEN // 8
     return Needs(WEIGHTS // 5, (Layer(WEIGHTS // 10, 0, kv),) * 8, 0, BUFFERS, 0)
 
 
@@ -86,16 +88,42 @@ def test_what_is_asked_for_is_given_or_refused(
 
 @given(LIMITS, st.integers(0, 2**27), MEMORY)
 def test_a_context_takes_no_layers_off_gpus(limit: int, on_gpu: int, available: int) -> None:
-    """It gets what they leave; for up to 4096 tokens layers do go."""
+    """It gets half of what they leave; for up to 8192 tokens layers do go."""
     machine = budget(available, gpu(on_gpu))
-    context, placement, _ = settle(limit, None, machine, needs)
-    n_ctx = context.n_ctx
-    good = machine.arranged(needs(min(limit, 4096)))
-    if n_ctx > LEAST:
-        assert machine.spares(needs(n_ctx), good)
-    if good:
-        assert placement.reach >= good.reach
-        assert n_ctx == limit or not machine.spares(needs(n_ctx + STEP), good)
+
+    def fine(n: int) -> bool:
+        placement = machine.arranged(needs(n))
+        if placement is None or not machine.spares_memory(placement, needs(n)):
+            return False
+        return n <= GOOD or (
+            good is not None
+            and placement.reach >= good.reach
+            and machine.spares_gpus(placement, needs(n))
+        )
+
+    good = machine.arranged(needs(min(limit, GOOD)))
+    n_ctx = settle(limit, None, machine, needs).context.n_ctx
+    assert n_ctx == min(limit, LEAST) or fine(n_ctx)
+    assert n_ctx == limit or not fine(n_ctx + STEP)
+
+
+def test_what_a_context_is_capped_for_is_said() -> None:
+    """A card that others shall use as well, one too small for all layers, and one just not."""
+    all_layers = WEIGHTS * 4 // 5 + BUFFERS
+    roomy = budget(GB, gpu((all_layers + 2 * 20_000 * PER_TOKEN) * 10 // 9 + 1))
+    settled = settle(2**20, None, roomy, needs)
+    assert (settled.placement.whole, settled.context.n_ctx) == (True, 20_000 // STEP * STEP)
+    assert settled.context.note
+    assert "tokens of 1048576, as memory allows; -c asks for more" in settled.context.note
+    for free in all_layers // 2, all_layers + GOOD * PER_TOKEN:
+        settled = settle(2**20, None, budget(GB, gpu(free * 10 // 9 + 1)), needs)
+        assert settled.placement.n_gpu_layers
+        n_ctx = settled.context.n_ctx
+        assert GOOD <= n_ctx < 9000
+        assert settled.context.note == (
+            f"the context is {n_ctx} tokens of 1048576, so that no layer leaves the GPU;"
+            " -c asks for more"
+        )
 
 
 def test_what_memory_cannot_hold_at_all_is_refused_without_a_context() -> None:
@@ -108,29 +136,59 @@ def test_what_memory_cannot_hold_at_all_is_refused_without_a_context() -> None:
 
 
 def test_layers_that_are_demanded_can_have_a_smaller_context() -> None:
-    """By default that is what they get; asked for more, both ways out are named."""
-    machine = budget(GB, gpu(13_000_000), wishes=Wishes(ALL))
-    settled = settle(2**20, None, machine, needs)
-    assert settled.placement.whole
-    assert settled.context.n_ctx == 2**20 // STEP * STEP or settled.context.note
+    """By default what fits, if it is no more than 8192; asked for more, both ways out are named."""
+    machine = budget(GB, gpu(12_000_000), wishes=Wishes(ALL))
     with pytest.raises(SpaceError) as caught:
         settle(2**20, 2**16, machine, needs)
     assert caught.value.message.startswith("with a context of 65536 tokens 9 of 9 layers need")
-    assert caught.value.hint == "-c 15616 fits; --gpu-layers 4 fits"
+    assert caught.value.hint == "-c 9216 fits; --gpu-layers 4 fits"
+    settled = settle(2**20, None, machine, needs)
+    assert (settled.placement.whole, settled.context.n_ctx) == (True, GOOD)
+    tight = budget(GB, gpu(10_000_000), wishes=Wishes(ALL))
+    context, placement, _ = settle(2**20, None, tight, needs)
+    assert placement.whole
+    assert (
+        context.note == "the context is 1792 tokens of 1048576, as memory allows; -c asks for more"
+    )
 
 
 @given(st.integers(1, 2**15), st.integers(1, 2**17), MEMORY, st.integers(0, 2**25))
-def test_a_cache_for_many_gets_what_a_context_would(
+def test_a_cache_for_many_leaves_others_half_of_the_memory(
     least: int, most: int, available: int, on_gpu: int
 ) -> None:
-    """Never less than one sequence needs, nor more than is of use."""
+    """Never less than one sequence needs, nor more than is of use; all layers stay on GPUs."""
     machine = budget(available, gpu(on_gpu))
     cells = most_cells(least, most, machine, needs)
     assert cells == most if most <= least else least <= cells <= most
     if cells > least:
-        assert machine.spares(needs(cells))
+        placement = machine.arrange(needs(cells))
+        assert machine.spares_memory(placement, needs(cells))
+        good = machine.arranged(needs(max(least, min(most, GOOD))))
+        assert placement.whole or not (good and good.whole)
     if least < cells < most:
         assert cells % STEP == 0
+
+
+def test_a_cache_for_many_may_take_layers_off_a_gpu_that_lacks_some() -> None:
+    """Else many sequences would share the few cells that cost none."""
+    machine = budget(GB, gpu(8_000_000))
+    few, many = (machine.arrange(needs(n)) for n in (GOOD, 64 * 1024))
+    assert few.whole is False
+    assert 0 < many.n_gpu_layers < few.n_gpu_layers
+    assert most_cells(GOOD, 64 * 1024, machine, needs) == 64 * 1024
+
+
+def test_a_cache_for_many_leaves_a_gpu_its_last_layer() -> None:
+    """What is computed with grows as well, and would drive it off."""
+
+    def growing(n_cells: int) -> Needs:
+        return needs(n_cells)._replace(compute=BUFFERS + 50 * n_cells)
+
+    machine = budget(GB, gpu(4_800_000))
+    cells = most_cells(GOOD, 64 * 1024, machine, growing)
+    assert GOOD < cells < 64 * 1024
+    assert machine.arrange(growing(cells)).n_gpu_layers > 0
+    assert machine.arrange(growing(cells + STEP)).n_gpu_layers == 0
 
 
 @pytest.mark.parametrize("asked", [-1, 0, 1, MAX_CONTEXT + 1, 2**32])

@@ -13,6 +13,7 @@ from lokal import gguf
 from lokal.gguf.header import Header, TensorInfo, Value
 from lokal.hardware import fit, memory
 from lokal.hardware.fit import Layer, Needs, Room, needs
+from lokal.hardware.kv_types import TYPES
 
 GB = 10**9
 
@@ -40,7 +41,7 @@ def test_the_memory_is_the_machines_within_the_cgroup(
 
 def test_weights_need_more_than_their_size() -> None:
     """Mistral 7B in Q4_K_M: 4.37 GB, 0.54 GB of KV cache for 4096 tokens, 0.3 GB of buffers."""
-    assert 5.2 * GB <= fit.needed(int(4.37 * GB)) <= 5.5 * GB
+    assert 5.2 * GB <= fit.estimate(int(4.37 * GB)) <= 5.5 * GB
 
 
 @pytest.mark.parametrize(("total", "fits"), [(None, None), (8 * GB, True), (6 * GB, False)])
@@ -77,7 +78,8 @@ ROOMS = st.builds(
     n_streams=st.integers(1, 256),
     n_slots=st.integers(1, 256),
     n_batch=st.integers(1, 4096),
-    key_type=st.sampled_from(["f16", "q8_0", "q4_0"]),
+    key_type=st.sampled_from(list(TYPES)),
+    value_type=st.sampled_from(list(TYPES)),
     flash=st.booleans(),
     whole_windows=st.booleans(),
 )

@@ -12,6 +12,7 @@ from accounts import MIB, Account
 
 from lokal import gguf
 from lokal.hardware.fit import Needs, Room, needs
+from lokal.hardware.kv import keeps_state
 
 WITHOUT_FLASH = {"grok"}
 CONTEXTS = (512, 4096, 32768)
@@ -45,6 +46,7 @@ def near(needed: Needs, account: Account) -> bool:
 def check(path: Path, rooms: list[Room]) -> None:
     header = gguf.check(path)
     with accounts.read(path) as file:
+        assert keeps_state(header) == file.keeps_state
         for room in rooms:
             needed, account = needs(header, room), file.account(room)
             assert near(needed, account), (room, needed._replace(layers=()), needed.kv, account)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from lokal.engine import backend
 from lokal.errors import UsageError
 from lokal.gguf import Header
 from lokal.gguf.header import Value
-from lokal.hardware.kv_types import check_kv_type, check_kv_types
+from lokal.hardware.kv_types import TYPES, check_kv_type, check_kv_types
 
 
 def header(architecture: str = "llama", **own: Value) -> Header:
@@ -22,10 +23,15 @@ def header(architecture: str = "llama", **own: Value) -> Header:
     return Header({"general.architecture": architecture, **metadata}, (), 0, 32, 0)
 
 
-@pytest.mark.parametrize("name", ["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"])
+@pytest.mark.parametrize("name", TYPES)
 def test_types_that_every_model_can_have(name: str) -> None:
     """For heads of whole blocks."""
     check_kv_types(header(), name, name)
+
+
+def test_the_engine_knows_the_same_types() -> None:
+    """It has their numbers, hardware their sizes."""
+    assert set(backend.TYPES) == set(TYPES)
 
 
 @pytest.mark.parametrize("name", ["q4_K", "Q8_0", "", "f64", "iq2_xs"])

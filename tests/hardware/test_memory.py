@@ -106,16 +106,17 @@ def test_the_tightest_limit_holds(meminfo: Path, tmp_path: Path) -> None:
 
 
 LIMITED = """
-import resource
+import mmap, resource
 from lokal.hardware.memory import available_bytes
 limit = 3 * 2**30
 resource.setrlimit(resource.{kind}, (limit, limit))
 found = available_bytes()
 print(found)
+private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # and never touched
 try:
-    bytearray(found + 2**26)
-except MemoryError:
-    bytearray(found - 2**26)
+    mmap.mmap(-1, found + 2**26, private)
+except OSError:
+    mmap.mmap(-1, found - 2**26, private)
     print("refused")
 """
 

@@ -36,7 +36,7 @@ def chat(
     gpu_layers: machine.GpuLayers = "auto",
     require_gpu: machine.RequireGpu = False,
     split: machine.Split = "layer",
-    main_gpu: machine.MainGpu = 0,
+    main_gpu: machine.MainGpu = None,
     kv_type: machine.KvType = "f16",
     flash_attn: machine.FlashAttn = "auto",
     load_mode: machine.LoadMode = "auto",

@@ -28,7 +28,7 @@ Split = Annotated[
     ),
 ]
 MainGpu = Annotated[
-    int, option("--main-gpu", metavar="N", help="The GPU to use with --split none [0].")
+    int | None, option("--main-gpu", metavar="N", help="The GPU to use with --split none [0].")
 ]
 KvType = Annotated[
     str,

@@ -67,9 +67,9 @@ def _from_registry(entry: Entry) -> dict[str, Any]:
         "repo": entry.repo,
         "file": entry.filename(),
         "size": entry.size,
-        "memory": fit.needed(entry.size) if entry.size else None,
+        "memory": fit.estimate(entry.size) if entry.size else None,
         "quants": [
-            {"quant": quant, "size": size, "memory": fit.needed(size), "fits": fit.fits(size)}
+            {"quant": quant, "size": size, "memory": fit.estimate(size), "fits": fit.fits(size)}
             for quant, size in sizes.items()
             if size
         ],

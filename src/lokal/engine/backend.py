@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from lokal.engine.accounting import Buffer, buffers
 from lokal.engine.interrupt import Interrupt
@@ -12,7 +12,7 @@ from lokal.engine.llama import AllocationError, LlamaModel, check_threads
 from lokal.engine.plan import Chunk, NoSlotError, Plan, Shape
 from lokal.engine.prefix import Copy, Remove
 from lokal.engine.samplers import Samplers
-from lokal.errors import SpaceError
+from lokal.errors import LoadError, SpaceError
 
 NO_SLOT, INVALID = 1, -1  # what llama_decode returns
 SLOW_STEP = 0.25  # seconds; a decode of one token this slow listens for Ctrl-C too
@@ -38,6 +38,7 @@ class LlamaContext:
 
     Raises:
         AllocationError: no memory for the context.
+        LoadError: llama.cpp refuses it for another reason, in its own words.
         KeyboardInterrupt: Ctrl-C came while it was made.
     """
 
@@ -66,10 +67,7 @@ class LlamaContext:
             self._lib.llama_free(self._native)
         interrupt.check()
         if not self._native:
-            raise AllocationError(
-                f"no memory for a context of {shape.n_cells} tokens: {self._log.last_words()}",
-                hint="ask for a smaller context with -c",
-            )
+            self._refuse(shape)
         self.buffers: list[Buffer] = buffers(self._log.lines)
         self._use(model.adapters)
         self._memory = self._lib.llama_get_memory(self._native)
@@ -86,6 +84,18 @@ class LlamaContext:
         self._silence = self._lib.ggml_abort_callback()
         self._listen = self._lib.ggml_abort_callback(lambda _: interrupt.requested)
         self._listening = False
+
+    def _refuse(self, shape: Shape) -> NoReturn:
+        words = self._log.last_words()
+        if self._log.lacked_memory:
+            raise AllocationError(
+                f"no memory for a context of {shape.n_cells} tokens: {words}",
+                hint="ask for a smaller context with -c",
+            )
+        raise LoadError(
+            f"cannot make a context of {shape.n_cells} tokens: {words}",
+            hint="-vv shows llama.cpp's whole log",
+        )
 
     def _use(self, adapters: list[tuple[Any, float]]) -> None:
         lib, count = self._lib, len(adapters)

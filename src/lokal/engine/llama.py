@@ -169,7 +169,7 @@ class LlamaModel:
                 f"cannot load {self.path}: {words}",
                 hint="a newer llama.cpp may know it: pip install -U llama-cpp-python",
             )
-        if self._lacked_memory():
+        if self.log.lacked_memory:
             raise AllocationError(
                 f"no memory for the weights: {words}",
                 hint="close what else needs memory, or take a smaller quantization",
@@ -189,7 +189,7 @@ class LlamaModel:
         if adapter:
             return adapter
         words = self.log.last_words()
-        if self._lacked_memory():
+        if self.log.lacked_memory:
             raise AllocationError(
                 f"no memory for the adapter {path}: {words}",
                 hint="close what else needs memory, or leave the adapter out",
@@ -198,11 +198,6 @@ class LlamaModel:
             f"cannot load the adapter {path}: {words}",
             hint="-vv shows llama.cpp's whole log; if the file is damaged, fetch it again",
         )
-
-    def _lacked_memory(self) -> bool:
-        """Whether the log says so: the device first, in its own words, and llama.cpp after it."""
-        said = "unable to allocate", "failed to allocate"
-        return any(words in line for line in self.log.lines for words in said)
 
     def _check(self, vocab_only: bool) -> None:
         lib, why = self.lib, None

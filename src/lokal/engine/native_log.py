@@ -38,6 +38,12 @@ class NativeLog:
         """The last lines since `clear`."""
         return [line for _, line in self._lines]
 
+    @property
+    def lacked_memory(self) -> bool:
+        """Whether memory was refused: a device says so in its own words, llama.cpp after it."""
+        said = "unable to allocate", "failed to allocate", "bad_alloc"
+        return any(words in line for line in self.lines for words in said)
+
     def last_words(self) -> str:
         """The first complaint since `clear`: llama.cpp names the cause first, its callers later."""
         for wanted in (self.ERROR, self.WARN):

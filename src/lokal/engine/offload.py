@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 # enum llama_split_mode and llama_load_mode
 SPLITS = {"none": 0, "layer": 1, "row": 2}
 LOADS = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "dio": 4}
+MAX_DEVICES = 16  # llama_max_devices()
 
 
 class Offload(NamedTuple):
     """The devices for the last layers, and how the file is read; by default all is on the CPU.
 
-    `devices` are ggml_backend_dev_t; `layers[i]` layers go to the i-th of them, one after another,
-    and the output layer counts as the last. `n_layers` is how many the model has, counted
-    likewise. The experts of the first `experts_in_memory` of those that are offloaded stay where
-    `memory`, a ggml_backend_buffer_type_t, is.
+    `devices` are ggml_backend_dev_t, at most `MAX_DEVICES`; `layers[i]` layers go to the i-th of
+    them, one after another, and the output layer counts as the last. `n_layers` is how many the
+    model has, counted likewise. The experts of the first `experts_in_memory` of those that are
+    offloaded stay where `memory`, a ggml_backend_buffer_type_t, is.
     """
 
     devices: tuple[int, ...] = ()
@@ -34,7 +35,7 @@ class Offload(NamedTuple):
         params.n_gpu_layers = sum(self.layers)
         params.split_mode = SPLITS[self.split]
         params.load_mode = LOADS[self.load_mode]
-        shares = (ctypes.c_float * _MAX_DEVICES)(*self.layers)
+        shares = (ctypes.c_float * MAX_DEVICES)(*self.layers)
         if self.devices:
             params.tensor_split = shares
         overrides = (_Override * 2)()
@@ -52,7 +53,6 @@ class Offload(NamedTuple):
 
 
 CPU_ONLY = Offload()
-_MAX_DEVICES = 16  # llama_max_devices()
 
 
 class _Override(ctypes.Structure):

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from lokal.errors import SpaceError
 from lokal.hardware.devices import Device
 from lokal.hardware.fit import Needs
-from lokal.hardware.placement import Placement, Wishes, margin, place
+from lokal.hardware.placement import Placement, place, room
+from lokal.hardware.wishes import Wishes
 
 
 class Machine(NamedTuple):
@@ -35,10 +36,16 @@ class Budget(NamedTuple):
             UsageError: no such GPU.
         """
         placement = place(needs, self._gpus(), self.wishes)
+        self.check(placement, needs)
+        return placement
+
+    def check(self, placement: Placement, needs: Needs) -> None:
+        """Raises: SpaceError: too little main memory for what is not on GPUs."""
         have = self.machine.available
         need = self._main_memory(placement, needs)
         if have is not None and need > have:
-            beside = " besides that of GPUs" if any(map(_is_apart, placement.gpus)) else ""
+            apart = any(not gpu.shares_memory for gpu in placement.gpus)
+            beside = " besides that of GPUs" if apart else ""
             hint = "free some memory, or choose a smaller model"
             most = (needs.weights - (need - have)) // 10**7  # whole hundredths of a gigabyte
             if most > 0 and not self.mapped:
@@ -48,27 +55,17 @@ class Budget(NamedTuple):
                 f" {have / 1e9:.2f} GB are free",
                 hint=hint,
             )
-        return placement
 
-    def spares(self, needs: Needs, like: Placement | None = None) -> bool:
-        """Whether enough is left to others: on GPUs the margin, of main memory half.
-
-        That is half of what the weights leave there, and the other half is for the KV cache. As
-        much must be on GPUs as in a placement `like` this, if there is one.
-        """
-        placement = self.arranged(needs)
-        if placement is None or not self._keeps_margins(placement, needs):
-            return False
-        if like and placement.reach < like.reach:
-            return False
+    def spares_memory(self, placement: Placement, needs: Needs) -> bool:
+        """Whether the KV cache takes at most half of what the weights leave of main memory."""
         have = self.machine.available
-        if have is None:
-            return True
-        apart = map(_is_apart, placement.gpus)
-        kv = needs.kv - sum(
-            on_gpu for on_gpu, own in zip(placement.kv(needs), apart, strict=True) if own
-        )
-        return kv <= have - self._main_memory(placement, needs)
+        kv = needs.kv - sum(kv for _, _, kv in self._apart(placement, needs))
+        return have is None or kv <= have - self._main_memory(placement, needs)
+
+    def spares_gpus(self, placement: Placement, needs: Needs) -> bool:
+        """Whether it takes at most half of what the weights leave of GPUs with their own memory."""
+        apart = self._apart(placement, needs)
+        return sum(kv for _, _, kv in apart) <= sum(most - load for most, load, _ in apart)
 
     def arranged(self, needs: Needs) -> Placement | None:
         """As `arrange`, or None if there is too little memory."""
@@ -83,9 +80,20 @@ class Budget(NamedTuple):
         if have is None:
             return self.machine.gpus
         return tuple(
-            gpu if _is_apart(gpu) else gpu._replace(free=min(gpu.free, have) if gpu.total else have)
+            gpu._replace(free=min(gpu.free, have) if gpu.total else have)
+            if gpu.shares_memory
+            else gpu
             for gpu in self.machine.gpus
         )
+
+    def _apart(self, placement: Placement, needs: Needs) -> list[tuple[int, int, int]]:
+        """Of each GPU with memory of its own: what it has for a model, the load, the KV cache."""
+        loads = zip(placement.gpus, placement.load(needs), placement.kv(needs), strict=True)
+        return [
+            (max(0, room(gpu, self.wishes)), load, kv)
+            for gpu, load, kv in loads
+            if not gpu.shares_memory
+        ]
 
     def _main_memory(self, placement: Placement, needs: Needs) -> int:
         """Bytes of main memory, those that a GPU shares among them."""
@@ -93,12 +101,4 @@ class Budget(NamedTuple):
         if self.mapped:
             need -= placement.weights_in_memory(needs)
         loads = zip(placement.gpus, placement.load(needs), strict=True)
-        return need + sum(load for gpu, load in loads if not _is_apart(gpu))
-
-    def _keeps_margins(self, placement: Placement, needs: Needs) -> bool:
-        return placement.fits(needs, [gpu.free - margin(gpu) for gpu in placement.gpus])
-
-
-def _is_apart(gpu: Device) -> bool:
-    """Whether it has memory of its own; one that does not say has none."""
-    return gpu.kind != "integrated" and gpu.total > 0
+        return need + sum(load for gpu, load in loads if gpu.shares_memory)

@@ -8,12 +8,13 @@ from typing import NamedTuple
 from lokal.errors import SpaceError, UsageError
 from lokal.hardware.budget import Budget
 from lokal.hardware.fit import Needs
+from lokal.hardware.kv import STEP
 from lokal.hardware.placement import Placement
+from lokal.hardware.wishes import AUTO
 
 MAX_CONTEXT = 2**27  # tokens; beyond any model, and far from overflowing llama.cpp's counters
-STEP = 256  # tokens; llama.cpp pads contexts to this
 LEAST = 512  # tokens; a default context smaller than this helps nobody
-GOOD = 4096  # tokens; more are not worth a layer less on a GPU, unless they are asked for
+GOOD = 8192  # tokens; more are not worth a layer less on a GPU, unless they are asked for
 
 
 class Context(NamedTuple):
@@ -35,9 +36,9 @@ def settle(limit: int, asked: int | None, budget: Budget, needs: Callable[[int],
     """The size asked for, else the model's own `limit`, capped by memory.
 
     `needs` says what a context of so many tokens takes; more tokens never take less. A size asked
-    for may take all that is free. By default, if all layers fit on GPUs with `GOOD` tokens, they
-    stay there, and the context gets what is left but for the margin. Else the part of the KV cache
-    in main memory is at most half of what the weights leave there, the context at least `LEAST`.
+    for may take all that is free. By default the KV cache takes at most half of what the weights
+    leave, in main memory and on GPUs. There up to `GOOD` tokens may have it all, and take layers
+    off; beyond, none leaves. At least `LEAST` tokens there always are.
 
     Raises:
         UsageError: a size that no model has, or no such GPU.
@@ -45,8 +46,7 @@ def settle(limit: int, asked: int | None, budget: Budget, needs: Callable[[int],
     """
     limit = min(limit, MAX_CONTEXT)
     if asked is None:
-        n_ctx = _most(min(limit, LEAST), limit, budget, needs)
-        context = Context(n_ctx, _capped(n_ctx, limit) if n_ctx < limit else None)
+        context = _default(limit, budget, needs)
     else:
         check_context(asked)
         context = Context(asked, _beyond(asked, limit) if asked > limit else None)
@@ -66,9 +66,22 @@ def settle(limit: int, asked: int | None, budget: Budget, needs: Callable[[int],
 def most_cells(least: int, most: int, budget: Budget, needs: Callable[[int], Needs]) -> int:
     """How many cells, from `least` to `most`, a KV cache gets by the rules for a default context.
 
-    `needs` says what so many cells take.
+    `needs` says what so many cells take. On GPUs they may take all that layers leave. Where all
+    layers are there with `GOOD` cells they stay; where some are not, more of them may leave, but
+    not the last: many sequences at once make up for that.
     """
-    return most if most <= least else _most(least, most, budget, needs)
+    if most <= least:
+        return most
+    like = budget.arranged(needs(max(least, min(most, GOOD))))
+
+    def good(n_cells: int, placement: Placement, taken: Needs) -> bool:
+        if like and n_cells > GOOD:
+            lost = like.whole and not placement.whole
+            if lost or (like.n_gpu_layers and not placement.n_gpu_layers):
+                return False
+        return budget.spares_memory(placement, taken)
+
+    return _most(least, most, budget, needs, good)
 
 
 def check_context(asked: int) -> None:
@@ -79,17 +92,40 @@ def check_context(asked: int) -> None:
         )
 
 
-def padded(n_ctx: int) -> int:
-    """The context as llama.cpp makes it, in tokens."""
-    return -(-n_ctx // STEP) * STEP
+def _default(limit: int, budget: Budget, needs: Callable[[int], Needs]) -> Context:
+    like = budget.arranged(needs(min(limit, GOOD)))
+
+    def good(n_ctx: int, placement: Placement, taken: Needs) -> bool:
+        stays = like is None or placement.reach >= like.reach
+        on_gpus = n_ctx <= GOOD or (stays and budget.spares_gpus(placement, taken))
+        return on_gpus and budget.spares_memory(placement, taken)
+
+    n_ctx = _most(min(limit, LEAST), limit, budget, needs, good)
+    if n_ctx == limit:
+        return Context(n_ctx)
+    why = "as memory allows"
+    if like and like.n_gpu_layers and n_ctx >= GOOD and budget.wishes.layers is AUTO:
+        more = budget.arranged(needs(n_ctx + STEP))
+        if more and (more.reach < like.reach or not like.whole):
+            why = "so that no layer leaves the GPU"
+    return Context(n_ctx, f"the context is {n_ctx} tokens of {limit}, {why}; -c asks for more")
 
 
-def _most(least: int, most: int, budget: Budget, needs: Callable[[int], Needs]) -> int:
-    """The most tokens that leave enough to others, but never fewer than `least`."""
-    like = budget.arranged(needs(max(least, min(most, GOOD)))) if budget.machine.gpus else None
-    if budget.spares(needs(most), like):
-        return most
-    return max(least, _largest(lambda n: budget.spares(needs(n), like), least, most))
+def _most(
+    least: int,
+    most: int,
+    budget: Budget,
+    needs: Callable[[int], Needs],
+    good: Callable[[int, Placement, Needs], bool],
+) -> int:
+    """The most tokens that are good where they are placed, but never fewer than `least`."""
+
+    def fine(n: int) -> bool:
+        taken = needs(n)
+        placement = budget.arranged(taken)
+        return placement is not None and good(n, placement, taken)
+
+    return most if fine(most) else max(least, _largest(fine, least, most))
 
 
 def _largest(good: Callable[[int], bool], low: int, high: int) -> int:
@@ -102,10 +138,6 @@ def _largest(good: Callable[[int], bool], low: int, high: int) -> int:
         else:
             high = middle
     return low * STEP
-
-
-def _capped(n_ctx: int, limit: int) -> str:
-    return f"the context is {n_ctx} tokens of {limit}, as memory allows; -c asks for more"
 
 
 def _beyond(asked: int, limit: int) -> str:

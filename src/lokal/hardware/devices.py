@@ -29,6 +29,19 @@ class Device(NamedTuple):
     id: str | None
     native: int
 
+    @property
+    def shares_memory(self) -> bool:
+        """Whether its memory is the main memory."""
+        return self.kind == "integrated"
+
+    @property
+    def silent(self) -> bool:
+        """Whether it does not say what memory of its own it has.
+
+        CUDA is silent where cudaMemGetInfo fails, as on a card that others have filled.
+        """
+        return not self.shares_memory and not self.total
+
 
 class Props(ctypes.Structure):
     """struct ggml_backend_dev_props, and room for what later versions may append."""

@@ -17,7 +17,7 @@ _NO_FLASH = {"grok"}
 _SYSTEM = 10**9  # bytes that the system and whatever else runs keep for themselves
 
 
-def needed(size: int) -> int:
+def estimate(size: int) -> int:
     """Memory for weights of that size, in bytes: a tenth more, and half a gigabyte.
 
     That holds the KV cache of some 4000 tokens and the buffers of the computation for nearly all
@@ -29,7 +29,7 @@ def needed(size: int) -> int:
 def fits(size: int) -> bool | None:
     """Whether weights of that size run in the whole memory of this machine; None if unknown."""
     total = total_bytes()
-    return None if total is None else needed(size) + _SYSTEM <= total
+    return None if total is None else estimate(size) + _SYSTEM <= total
 
 
 class Room(NamedTuple):

@@ -7,26 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from lokal.hardware.kv_types import TYPES
 from lokal.hardware.sizes import Sizes, padded
 
 if TYPE_CHECKING:
+    from lokal.gguf import Header
     from lokal.hardware.fit import Room
 
 STEP = 256  # cells; contexts and windows are padded to this
 _UBATCH = 512  # tokens computed at once; llama.cpp's default
 _STATE = 4  # bytes of a number in a recurrent state
 
-# Numbers in a block, and bytes a block, of the types that a cache can have.
-_TYPES = {
-    "f32": (1, 4), "f16": (1, 2), "bf16": (1, 2), "q8_0": (32, 34), "q5_0": (32, 22),
-    "q5_1": (32, 24), "q4_0": (32, 18), "q4_1": (32, 20), "iq4_nl": (32, 18),
-}  # fmt: skip
-
 _RECURRENT = {"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"}
 # Layers without key-value heads keep a state. Those of falcon-h1 all keep both.
 _HYBRID = {"jamba", "plamo2", "granitehybrid", "lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe"}
 _HYBRID |= {"kimi-linear", "kimi-k3", "bailingmoe3", "glm5-next"}
 _INTERVAL = {"qwen3next", "qwen35", "qwen35moe", "qwen4exp", "minimax-01"}
+_STATEFUL = _RECURRENT | _HYBRID | _INTERVAL | {"falcon-h1", "deepseek4"}
 
 # Which layers see a window: of so many all but the last, or all but the first; and the window's
 # size in tokens, where the header need not say it.
@@ -94,6 +91,14 @@ def windowed(sizes: Sizes) -> list[bool]:
     return [layer % period != whole for layer in range(sizes.blocks)]
 
 
+def keeps_state(header: Header) -> bool:
+    """Whether there is a state of a whole sequence, of which no beginning can be taken over.
+
+    As llm_arch_is_recurrent and llm_arch_is_hybrid have it.
+    """
+    return header.architecture in _STATEFUL
+
+
 def recurrent(sizes: Sizes) -> list[bool]:
     """Which layers keep a state."""
     if sizes.architecture in _RECURRENT or sizes.architecture == "falcon-h1":
@@ -158,7 +163,7 @@ def seen(sizes: Sizes, room: Room) -> list[int]:
 
 def row_bytes(width: int, kind: str) -> int:
     """Bytes of so many numbers; the type is one of ggml's names."""
-    block, size = _TYPES.get(kind, (1, 4))
+    block, size = TYPES[kind]
     return -(-width // block) * size
 
 

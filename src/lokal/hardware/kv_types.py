@@ -5,15 +5,18 @@ from __future__ import annotations
 from lokal.errors import UsageError
 from lokal.gguf import Header
 
-PLAIN = ("f32", "f16", "bf16")
-_QUANTIZED = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
-_BLOCK = 32  # numbers that each of the quantized types keeps together
+# Numbers in a block, and bytes a block.
+TYPES = {
+    "f32": (1, 4), "f16": (1, 2), "bf16": (1, 2), "q8_0": (32, 34), "q5_1": (32, 24),
+    "q5_0": (32, 22), "q4_1": (32, 20), "q4_0": (32, 18), "iq4_nl": (32, 18),
+}  # fmt: skip
+PLAIN = tuple(name for name, (block, _) in TYPES.items() if block == 1)
 
 
 def check_kv_type(name: str) -> None:
     """Raises: UsageError: no type that llama.cpp's tools know for the cache."""
-    if name not in PLAIN + _QUANTIZED:
-        raise UsageError(f"--kv-type {name}", hint=f"give one of {', '.join(PLAIN + _QUANTIZED)}")
+    if name not in TYPES:
+        raise UsageError(f"--kv-type {name}", hint=f"give one of {', '.join(TYPES)}")
 
 
 def check_kv_types(header: Header, key_type: str, value_type: str, *, flash: bool = True) -> None:
@@ -27,12 +30,12 @@ def check_kv_types(header: Header, key_type: str, value_type: str, *, flash: boo
     check_kv_type(key_type)
     check_kv_type(value_type)
     architecture = header.architecture
-    if value_type in _QUANTIZED and not flash:
+    if value_type not in PLAIN and not flash:
         raise UsageError(
             f"values of type {value_type} need flash attention",
             hint="turn it on, or give the values another type, such as f16",
         )
-    if value_type in _QUANTIZED and architecture == "grok":
+    if value_type not in PLAIN and architecture == "grok":
         raise UsageError(
             f"values of type {value_type} need flash attention, which llama.cpp lacks for grok",
             hint="give the values another type, such as f16",
@@ -50,9 +53,10 @@ def check_kv_types(header: Header, key_type: str, value_type: str, *, flash: boo
 def _check_heads(header: Header, what: str, kind: str, length: int) -> None:
     """Heads must be made of whole blocks; those of sliding windows may have a size of their own."""
     windowed = header.integer(header.own(f"attention.{what}_length_swa")) or 0
-    odd = next((size for size in (length, windowed) if size % _BLOCK), None)
-    if kind in _QUANTIZED and odd is not None:
+    block, _ = TYPES[kind]
+    odd = next((size for size in (length, windowed) if size % block), None)
+    if odd is not None:
         raise UsageError(
-            f"{what}s of {odd} numbers are no whole blocks of {_BLOCK}, as {kind} keeps them",
+            f"{what}s of {odd} numbers are no whole blocks of {block}, as {kind} keeps them",
             hint=f"give one of {', '.join(PLAIN)}",
         )

@@ -7,34 +7,20 @@ the output layer counts as the last one (llama_model_base::load_tensors). Given 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from lokal.errors import SpaceError, UsageError
+from lokal.errors import SpaceError
 from lokal.hardware.devices import Device
 from lokal.hardware.division import apportioned, evenly
 from lokal.hardware.fit import Needs
+from lokal.hardware.wishes import ALL, AUTO, Wishes
 
-AUTO, ALL = None, -1
 _MARGIN = 1 << 30  # bytes of a GPU that stay free; llama.cpp's own --fit-target
+_RESERVE = 256 << 20  # bytes of a GPU that no demand may have
+_ANY = 1 << 60  # bytes; room where nobody tells
 _COPIES = 4  # of a batch's entry, where GPUs take turns on several; GGML_SCHED_MAX_COPIES
-_STEP_DOWN = 5  # a fifth of the layers goes where llama.cpp runs out of memory all the same
-
-
-class Wishes(NamedTuple):
-    """What the user said of GPUs.
-
-    `layers` is AUTO, ALL or a number, the output layer counted last; `split` is layer, row or none;
-    `shares` are the parts of several GPUs, or none to go by what fits; `main` is the one GPU to use
-    where there is no split.
-    """
-
-    layers: int | None = AUTO
-    split: str = "layer"
-    shares: tuple[float, ...] = ()
-    main: int = 0
 
 
 class Placement(NamedTuple):
@@ -119,19 +105,18 @@ class Placement(NamedTuple):
         return all(load <= room for load, room in zip(loads, rooms, strict=True))
 
     def smaller(self) -> Placement | None:
-        """The next step down when memory does not suffice; None from the CPU."""
-        n_before = self.n_gpu_layers
-        if not n_before:
+        """The next step down when memory does not suffice; None if that is the CPU.
+
+        All experts stay behind, then half of the layers as well.
+        """
+        n = self.n_gpu_layers
+        if self.mixture and self.experts_in_memory < n - 1:
+            return self._replace(experts_in_memory=n - 1)
+        if n < 2:
             return None
-        experts = self.experts_in_memory
-        if self.mixture and experts < n_before - 1:
-            experts += max(1, self.n_layers // _STEP_DOWN)
-            return self._replace(experts_in_memory=min(n_before - 1, experts))
-        n = n_before - max(1, n_before // _STEP_DOWN)
-        experts = n - 1 if self.mixture else 0
-        return self._replace(
-            layers=tuple(apportioned(n, self.layers)), experts_in_memory=experts
-        ).without_idle()
+        layers = tuple(apportioned(n // 2, self.layers))
+        experts = n // 2 - 1 if self.mixture else 0
+        return self._replace(layers=layers, experts_in_memory=experts).without_idle()
 
     def without_idle(self) -> Placement:
         """The same without GPUs that have nothing; llama.cpp counts them all to split rows."""
@@ -162,25 +147,39 @@ def place(needs: Needs, gpus: tuple[Device, ...], wishes: Wishes) -> Placement:
     """Put as many layers on the GPUs as were asked for, or as fit.
 
     By default each GPU keeps a margin free, and a mixture of experts first leaves experts in main
-    memory, then whole layers. Layers that were asked for may take all that is free.
+    memory, then whole layers; a GPU that does not say what memory it has gets nothing. Layers that
+    were asked for may take nearly all that is free, and where the others have no room, go to such
+    a GPU unchecked.
 
     Raises:
         SpaceError: what was asked for does not fit; says how many layers would.
         UsageError: no such GPU, or shares that are none.
     """
     n_layers = len(needs.layers) + 1
-    used = _usable(gpus, wishes)
+    used = wishes.usable(gpus)
     if not used:
         return Placement((), (), n_layers)
+    search = _Search(needs, used, [room(gpu, wishes) for gpu in used], wishes)
     if wishes.layers is AUTO:
-        search = _Search(needs, used, [gpu.free - margin(gpu) for gpu in used], wishes)
         return search.first(_steps(needs)) or Placement((), (), n_layers)
     n = n_layers if wishes.layers == ALL else min(wishes.layers, n_layers)
-    search = _Search(needs, used, [gpu.free for gpu in used], wishes)
-    found = search.first([(n, 0)])
-    if found is None:
-        raise _lacking(needs, used, n, search.first((fewer, 0) for fewer in range(n - 1, 0, -1)))
-    return found
+    if found := search.first([(n, 0)]):
+        return found
+    search = search._replace(rooms=[_ANY if gpu.silent else room(gpu, wishes) for gpu in used])
+    if found := search.first([(n, 0)]):
+        return found
+    raise _lacking(search, n, search.first((fewer, 0) for fewer in range(n - 1, 0, -1)))
+
+
+def room(gpu: Device, wishes: Wishes) -> int:
+    """Bytes of a GPU that a model may take.
+
+    Demands may have the margin but for a reserve: what CUDA allocates for itself with the first
+    batch must be there, or it aborts the process (ggml_cuda_pool, cuBLAS).
+    """
+    if wishes.layers is AUTO:
+        return gpu.free - margin(gpu)
+    return gpu.free - (0 if gpu.shares_memory else min(_RESERVE, gpu.total // 20))
 
 
 def margin(gpu: Device) -> int:
@@ -226,29 +225,6 @@ class _Search(NamedTuple):
         return apportioned(n, shares) if any(shares) else None
 
 
-def _usable(gpus: tuple[Device, ...], wishes: Wishes) -> tuple[Device, ...]:
-    """The GPUs that layers may go to."""
-    if not gpus or wishes.layers == 0:
-        return ()
-    if wishes.split == "none":
-        if wishes.main not in range(len(gpus)):
-            listed = ", ".join(f"{i}: {gpu.name} ({gpu.description})" for i, gpu in enumerate(gpus))
-            raise UsageError(f"there is no GPU {wishes.main}", hint=f"there are {listed}")
-        return (gpus[wishes.main],)
-    shares = wishes.shares
-    if len(shares) > len(gpus):
-        names = ", ".join(gpu.name for gpu in gpus)
-        raise UsageError(
-            f"shares for {len(shares)} GPUs, and there are {len(gpus)}", hint=f"there are {names}"
-        )
-    if shares and not (all(0 <= share < math.inf for share in shares) and any(shares)):
-        raise UsageError(
-            f"shares of {', '.join(f'{share:g}' for share in shares)}",
-            hint="give each GPU a number from 0 on, such as 3,1",
-        )
-    return gpus
-
-
 def _steps(needs: Needs) -> Iterator[tuple[int, int]]:
     """Numbers of layers on GPUs and of those whose experts stay behind, the best first."""
     n_layers = len(needs.layers) + 1
@@ -286,12 +262,12 @@ def _visitors(needs: Needs, first: int, experts: int) -> int:
     return max([*dense, *mixed], default=0)
 
 
-def _lacking(
-    needs: Needs, gpus: tuple[Device, ...], n: int, fitting: Placement | None
-) -> SpaceError:
+def _lacking(search: _Search, n: int, fitting: Placement | None) -> SpaceError:
+    needs, gpus = search.needs, search.gpus
     n_layers = len(needs.layers) + 1
     need = sum(Placement(gpus, (n, *[0] * (len(gpus) - 1)), n_layers).load(needs))
-    have = " and ".join(f"{gpu.name} has {gpu.free / 1e9:.2f}" for gpu in gpus)
+    pairs = zip(gpus, search.rooms, strict=True)
+    have = " and ".join(f"{gpu.name} has {max(0, room) / 1e9:.2f}" for gpu, room in pairs)
     if fitting:
         hint = f"--gpu-layers {fitting.n_gpu_layers} fits"
     else:
@@ -299,5 +275,5 @@ def _lacking(
     if _is_mixture(needs):
         hint += ", and auto keeps experts in main memory"
     return SpaceError(
-        f"{n} of {n_layers} layers need {need / 1e9:.2f} GB on GPUs, {have} GB free", hint=hint
+        f"{n} of {n_layers} layers need {need / 1e9:.2f} GB on GPUs, {have} GB for them", hint=hint
     )
