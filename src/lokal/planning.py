@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lokal.engine.offload import MAX_DEVICES
 from lokal.engine.plan import Shape
 from lokal.errors import GpuError
 from lokal.hardware import context as sizing
 from lokal.hardware.budget import Budget, Machine
-from lokal.hardware.devices import Device, devices, gpus
 from lokal.hardware.fit import Needs, Room, needs
 from lokal.hardware.kv import STEP, keeps_state
 from lokal.hardware.kv_types import PLAIN, check_kv_types
@@ -20,6 +19,9 @@ from lokal.hardware.placement import Placement
 from lokal.hardware.sizes import padded
 from lokal.loading import REPACK_BELOW, LoadOptions
 from lokal.weights import Weights
+
+if TYPE_CHECKING:
+    from lokal.hardware.devices import Device
 
 SINGLE_BATCH = 2048  # tokens of a batch of one sequence; llama.cpp's own default
 BATCH_TOKENS = 512  # tokens of a batch of many sequences; as many as llama.cpp computes at once
@@ -56,6 +58,8 @@ def machine(options: LoadOptions) -> Machine:
 
     found: tuple[Device, ...] = ()
     if options.wishes().layers != 0 and build.supports_gpu():
+        from lokal.hardware.devices import devices, gpus
+
         found = gpus(devices(build.ggml()))[:MAX_DEVICES]
     if options.require_gpu and not found:
         raise GpuError(

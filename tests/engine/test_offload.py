@@ -6,7 +6,7 @@ import ctypes
 import re
 
 from lokal.engine.llama import native_library
-from lokal.engine.offload import CPU_ONLY, MAX_DEVICES, Offload, _Override
+from lokal.engine.offload import CPU_ONLY, MAX_DEVICES, Offload
 
 
 def params(offload: Offload) -> tuple[object, list[int]]:
@@ -46,10 +46,9 @@ def test_layers_experts_and_devices_are_passed_on() -> None:
     assert devices == [11, 22]
     assert (filled.n_gpu_layers, filled.split_mode, filled.load_mode) == (8, 2, 2)  # type: ignore[attr-defined]
     assert [*filled.tensor_split[:3]] == [3.0, 5.0, 0.0]  # type: ignore[attr-defined]
-    overrides = ctypes.cast(filled.tensor_buft_overrides, ctypes.POINTER(_Override))  # type: ignore[attr-defined]
-    assert overrides[0].buft == 77
-    assert not overrides[1].pattern
-    pattern = re.compile(overrides[0].pattern.decode())
+    overrides = ctypes.cast(filled.tensor_buft_overrides, ctypes.POINTER(ctypes.c_void_p))  # type: ignore[attr-defined]
+    assert (overrides[1], overrides[2]) == (77, None)
+    pattern = re.compile(ctypes.string_at(overrides[0]).decode())
     names = [f"blk.{i}.{name}.weight" for i in range(30) for name in _NAMES]
     assert [name for name in names if pattern.search(name)] == [
         f"blk.{i}.{name}.weight" for i in (2, 3) for name in _NAMES[:4]

@@ -38,11 +38,12 @@ class Offload(NamedTuple):
         shares = (ctypes.c_float * MAX_DEVICES)(*self.layers)
         if self.devices:
             params.tensor_split = shares
-        overrides = (_Override * 2)()
+        pattern = ctypes.create_string_buffer(self.pattern.encode())
+        # Pairs of a pattern and a buffer type; an empty one ends them.
+        overrides = (ctypes.c_void_p * 4)(ctypes.addressof(pattern), self.memory, None, None)
         if self.experts_in_memory:
-            overrides[0] = _Override(self.pattern.encode(), self.memory)
             params.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
-        params.borrowed = (devices, shares, overrides)
+        params.borrowed = (devices, shares, pattern, overrides)
 
     @property
     def pattern(self) -> str:
@@ -53,9 +54,3 @@ class Offload(NamedTuple):
 
 
 CPU_ONLY = Offload()
-
-
-class _Override(ctypes.Structure):
-    """struct llama_model_tensor_buft_override; a list of them ends with an empty one."""
-
-    _fields_ = (("pattern", ctypes.c_char_p), ("buft", ctypes.c_void_p))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lokal.errors import SpaceError
-from lokal.hardware.devices import Device
 from lokal.hardware.fit import Needs
 from lokal.hardware.placement import Placement, place, room
 from lokal.hardware.wishes import Wishes
+
+if TYPE_CHECKING:
+    from lokal.hardware.devices import Device
 
 
 class Machine(NamedTuple):

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lokal.errors import SpaceError
-from lokal.hardware.devices import Device
 from lokal.hardware.division import apportioned, evenly
 from lokal.hardware.fit import Needs
 from lokal.hardware.wishes import ALL, AUTO, Wishes
+
+if TYPE_CHECKING:
+    from lokal.hardware.devices import Device
 
 _MARGIN = 1 << 30  # bytes of a GPU that stay free; llama.cpp's own --fit-target
 _RESERVE = 256 << 20  # bytes of a GPU that no demand may have

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lokal.errors import UsageError
-from lokal.hardware.devices import Device
+
+if TYPE_CHECKING:
+    from lokal.hardware.devices import Device
 
 AUTO, ALL = None, -1
 
