@@ -108,7 +108,7 @@ def test_an_odd_flag_that_is_right(llm: Llm, llama: Path, flags: tuple[str, ...]
 def test_a_context_beyond_memory(llm: Llm, slow: Path) -> None:
     """Exit code 6 says how much is needed, how much there is, and what fits."""
     result = llm.run("run", slow, "hello", "-c", "134217728")
-    assert_error(result, 6, "GB of memory", "the weights leave", "hint: -c ", "fits")
+    assert_error(result, 6, "GB of memory", "GB are free", "hint: -c ", "fits")
 
 
 @pytest.mark.parametrize(
