@@ -13,7 +13,7 @@ from lokal.doctor.probe import Native, native, shown
 from lokal.doctor.versions import check_versions, versions
 from lokal.settings import Settings
 
-_SECONDS = 20.0  # for a check; the Hub's two requests take 5 each before they are given up
+_SECONDS = 20.0  # for a check; the Hub's two requests get 8 each
 
 
 class Examination:

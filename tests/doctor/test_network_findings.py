@@ -1,0 +1,56 @@
+"""The Hub and the token, where the network is not as it should be."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from lokal.doctor import network
+from lokal.doctor.finding import Finding
+from lokal.settings import Settings
+
+ONLINE = Settings(Path("/nowhere"), Path("/nowhere"))
+
+
+def look(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> list[Finding]:
+    """What the checks find with the Hub at that address, and a token."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    return list(network.check_hub(ONLINE, lambda _: None))
+
+
+@pytest.fixture
+def trickle() -> Iterator[str]:
+    """A server that sends a byte of its answer now and then, and never ends it."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def serve() -> None:
+            with suppress(OSError):
+                client, _ = server.accept()
+                with client:
+                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                    while not over.wait(0.02):
+                        client.sendall(b" ")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        over.set()
+        thread.join()
+
+
+def test_an_answer_that_never_ends_is_none(trickle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exit code is the network's, and the token is neither sent nor judged."""
+    monkeypatch.setattr(network, "_SECONDS", 0.3)
+    hub, token = look(monkeypatch, trickle)
+    assert (hub.state, hub.exit_code) == ("failure", 8)
+    assert "has not answered within" in hub.message
+    assert (token.state, token.message) == ("note", "from HF_TOKEN, not checked")
