@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,12 +17,37 @@ from lokal.settings import Settings
 ONLINE = Settings(Path("/nowhere"), Path("/nowhere"))
 
 
-def look(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> list[Finding]:
+def look(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, say: Callable[[str], object] = str
+) -> list[Finding]:
     """What the checks find with the Hub at that address, and a token."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    return list(network.check_hub(ONLINE, lambda _: None))
+    return list(network.check_hub(ONLINE, say))
+
+
+def test_a_password_in_an_address_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor a name; the mirror itself is."""
+    said: list[str] = []
+    found = look(monkeypatch, "http://me:p@ss@127.0.0.1:9", said.append)
+    texts = [*said, *(f"{each.message} {each.hint}" for each in found)]
+    assert texts[0].startswith("asking http://127.0.0.1:9 ")
+    assert found[0].message.startswith("http://127.0.0.1:9 cannot be reached")
+    assert not [text for text in texts if "me:" in text or "ss@" in text]
+
+
+@pytest.mark.parametrize("error", [ImportError, ValueError])
+def test_what_the_client_raises_about_a_proxy_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def session() -> None:
+        raise error("Unknown scheme for proxy URL 'foo://me:pass@h'")
+
+    monkeypatch.setattr("huggingface_hub.get_session", session)
+    hub, _ = look(monkeypatch, "http://127.0.0.1:9")
+    assert (hub.state, hub.exit_code) == ("failure", 8)
+    assert hub.message.endswith("cannot be reached: Unknown scheme for proxy URL 'foo://h'")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import pytest
@@ -106,7 +107,9 @@ def test_a_check_that_breaks_or_hangs_is_a_finding() -> None:
     def breaks() -> list[Finding]:
         raise RuntimeError("oh")
 
-    [found] = bounded("x", breaks, 60)
+    told: list[Exception] = []
+    [found] = bounded("x", breaks, 60, told.append)
+    assert "in breaks" in "".join(format_exception(told[0]))
     assert (found.state, found.exit_code) == ("failure", 1)
     assert "RuntimeError: oh" in found.message
 

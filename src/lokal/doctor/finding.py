@@ -50,8 +50,13 @@ def failed(name: str, error: LokalError) -> Finding:
     return failure(name, error.message, error.hint, error.exit_code)
 
 
-def bounded(name: str, check: Callable[[], Iterable[Finding]], seconds: float) -> list[Finding]:
-    """What a check finds; also that it broke, or took too long."""
+def bounded(
+    name: str,
+    check: Callable[[], Iterable[Finding]],
+    seconds: float,
+    broken: Callable[[Exception], object] = lambda _: None,
+) -> list[Finding]:
+    """What a check finds; also that it took too long, or broke, which `broken` is told of."""
     found: list[Finding] = []
     try:
         within(seconds, lambda: found.extend(check()))
@@ -61,6 +66,7 @@ def bounded(name: str, check: Callable[[], Iterable[Finding]], seconds: float) -
     except LokalError as error:
         found.append(failed(name, error))
     except Exception as error:
+        broken(error)
         broke = f"this check broke: {type(error).__name__}: {error}"
         found.append(failure(name, broke, "the rest of the report holds; please report this"))
     return found
