@@ -11,6 +11,9 @@ from caches import HubCache
 from command import Llm, Result, Terminal, finish
 from standin import GOOD_TOKEN, Standin
 
+from lokal.cli.app import check_config
+from lokal.errors import UsageError
+
 STATES = ("ok", "note", "warning", "failure")
 
 
@@ -122,7 +125,7 @@ def test_a_hub_that_does_not_answer_is_a_network_failure(
     assert all(request["auth"] is None for request in hub.requests())
 
 
-@pytest.mark.parametrize("text", ["temp = ", "no_such_option = 1"])
+@pytest.mark.parametrize("text", ["temp = ", 'offline = "banana"'])
 def test_a_broken_config_is_a_finding_among_others(llm: Llm, text: str) -> None:
     (llm.config / "config.toml").write_text(text)
     result = llm.run("doctor", "--json")
@@ -131,6 +134,18 @@ def test_a_broken_config_is_a_finding_among_others(llm: Llm, text: str) -> None:
     assert state == "failure"
     assert "config.toml" in message
     assert checks(result, "self-test")[0][0] == "ok"
+
+
+@pytest.mark.parametrize("text", ["no_such_option = 1", 'temp = "x"', '[run]\nctx = "much"'])
+def test_what_a_verb_would_refuse_is_found_without_calling_it(
+    llm: Llm, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("LOKAL_CONFIG_DIR", str(llm.config))
+    (llm.config / "config.toml").write_text("top_k = 40\nstop = ['a', 'b']\n")
+    check_config()
+    (llm.config / "config.toml").write_text(text)
+    with pytest.raises(UsageError, match=r"config\.toml"):
+        check_config()
 
 
 def test_a_broken_registry_and_a_state_that_cannot_be_kept(llm: Llm) -> None:
