@@ -47,14 +47,51 @@ def check_cache() -> Iterator[Finding]:
     if not os.access(root, os.R_OK | os.X_OK):
         yield failure("cache", f"{where} cannot be read", elsewhere, UsageError.exit_code)
         return
+    if denied := list(_denied(root)):
+        others = f" and {len(denied) - 1} more" if len(denied) > 1 else ""
+        yield warning(
+            "cache",
+            f"this user may not use {denied[0]}{others}: models may seem to be missing",
+            f"sudo chown -R $(id -u) {root}, or {elsewhere}",
+        )
+    try:
+        yield from _check_content(where, elsewhere, writable(root))
+    except PermissionError:
+        if not denied:
+            raise
+
+
+def _check_content(where: str, elsewhere: str, write: bool) -> Iterator[Finding]:
     found = list(downloaded(()))
     size = sum(item.size for item in found) / 1e9
     holds = f"{where} holds {len(found)} models, {size:.1f} GB"
-    if writable(root):
+    if write:
         yield ok("cache", holds)
     else:
         yield warning("cache", f"{holds}, and cannot be written: nothing is fetched", elsewhere)
     yield from _check_health(found)
+
+
+def _denied(root: Path) -> Iterator[Path]:
+    """Folders of the cache that are closed to this user, and files that cannot be read.
+
+    On a disk that cannot be written nothing has to be.
+    """
+    write = os.W_OK if writable(root) else 0
+    locks = root / ".locks"
+    for place in (locks, *cache.folders()):
+        folders, files = [place] if place.exists() else [], []
+        for parent, below, names in os.walk(place):
+            folders += [Path(parent, name) for name in below]
+            files += [Path(parent, name) for name in names]
+        needed = os.R_OK | (write if place == locks else 0)
+        yield from (path for path in folders if not os.access(path, os.R_OK | os.X_OK | write))
+        yield from (path for path in files if _exists(path) and not os.access(path, needed))
+
+
+def _exists(path: Path) -> bool:
+    """Whether a link is not broken, as far as this user can see."""
+    return os.path.exists(path)  # noqa: PTH110 - pathlib's own raises PermissionError
 
 
 def _check_health(found: list[Item]) -> Iterator[Finding]:

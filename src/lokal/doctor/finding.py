@@ -65,6 +65,10 @@ def bounded(
         found.append(warning(name, late, "a disk or a network hangs; run `llm doctor` again"))
     except LokalError as error:
         found.append(failed(name, error))
+    except OSError as error:
+        broken(error)
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        found.append(failure(name, what, "see who may read it, and whether its disk is well"))
     except Exception as error:
         broken(error)
         broke = f"this check broke: {type(error).__name__}: {error}"
