@@ -18,6 +18,7 @@ from lokal.doctor.probe import Native
 from lokal.doctor.versions import check_versions
 from lokal.engine import build
 from lokal.hardware.devices import devices
+from lokal.hardware.gpu_build import installer
 from lokal.hardware.nvidia_smi import detailed
 
 TOKENS = list(range(24))
@@ -96,7 +97,7 @@ def test_a_gpu_that_is_used_and_none_at_all(rtx: Path, tmp_path: Path) -> None:
     assert absent.state == "note"
 
 
-def test_instruction_sets_that_lie_idle(tmp_path: Path) -> None:
+def test_instruction_sets_that_lie_idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor: 0\nflags\t\t: fpu avx avx2 fma f16c avx512f\n")
     fine, idle = machine.check_build(native("CPU", sets=("AVX", "FMA", "F16C", "AVX2")), cpuinfo)
@@ -105,6 +106,10 @@ def test_instruction_sets_that_lie_idle(tmp_path: Path) -> None:
     assert "this CPU has AVX512, which this build does not use" in idle.message
     assert idle.hint
     assert "-DGGML_NATIVE=on" in idle.hint
+    monkeypatch.setenv("PATH", str(tmp_path))
+    _, idle = machine.check_build(native("CPU"), cpuinfo, tmp_path)
+    assert idle.hint
+    assert idle.hint.startswith("install a C++ compiler (g++), then: ")
     every = ("AVX", "FMA", "F16C", "AVX2", "AVX512")
     assert [f.state for f in machine.check_build(native("CPU", sets=every), cpuinfo)] == ["ok"]
 
@@ -181,7 +186,10 @@ def test_versions_that_do_not_go_together() -> None:
     _, old, absent = check_versions(["llama-cpp-python<0.3,>=0.2", "no-such-package<2,>=1"])
     assert (old.state, absent.state) == ("warning", "warning")
     assert old.message == f"llama-cpp-python is {have}, this lokal is made for >=0.2,<0.3"
-    assert old.hint == "pip install 'llama-cpp-python>=0.2,<0.3'"
+    assert old.hint
+    assert "CMAKE_ARGS=" in old.hint
+    assert old.hint.endswith(" --no-binary llama-cpp-python 'llama-cpp-python>=0.2,<0.3'")
+    assert absent.hint == f"{installer()} 'no-such-package>=1,<2'"
     assert "no-such-package is missing" in absent.message
 
 

@@ -9,7 +9,7 @@ from lokal.doctor.finding import Finding, note, ok, warning
 from lokal.doctor.probe import Native
 from lokal.engine.build import version
 from lokal.hardware.cpu import usable_cores
-from lokal.hardware.gpu_build import install_command, missing_tools
+from lokal.hardware.gpu_build import install_hint
 from lokal.hardware.gpus import Gpu, present
 from lokal.hardware.memory import available_bytes, total_bytes
 from lokal.hardware.nvidia_smi import detailed
@@ -34,7 +34,7 @@ _FLAGS = {
 }
 
 
-def check_build(native: Native, cpuinfo: Path = _CPUINFO) -> Iterator[Finding]:
+def check_build(native: Native, cpuinfo: Path = _CPUINFO, root: Path = _ROOT) -> Iterator[Finding]:
     """What llama.cpp was built with, and what of this CPU it leaves lying."""
     sets = ", ".join(native.instruction_sets) or "none that it names"
     backends = ", ".join(native.backends)
@@ -45,7 +45,7 @@ def check_build(native: Native, cpuinfo: Path = _CPUINFO) -> Iterator[Finding]:
             "build",
             f"this CPU has {', '.join(unused)}, which this build does not use: it is slower than"
             " it could be",
-            install_command(next((gpu for gpu in present() if gpu.driver), None), version()),
+            install_hint(next((gpu for gpu in present(root) if gpu.driver), None), version(), root),
         )
 
 
@@ -119,16 +119,10 @@ def _used(native: Native, backends: list[str]) -> bool:
 
 
 def _not_built(gpus: list[Gpu], root: Path) -> Finding:
-    gpu, before = gpus[0], []
-    if gpu.driver is None:
-        before.append(f"the driver of {gpu.vendor.upper()}")
-    if tools := missing_tools(gpu, root):
-        before.append(tools)
-    command = install_command(gpu, version(), root=root)
-    hint = f"install {' and '.join(before)}, then: {command}" if before else command
+    gpu = gpus[0]
     driver = "" if gpu.driver else " and there is no driver for it"
     text = f"{_named(gpus)}: this build of llama.cpp cannot use it{driver}, models run on the CPU"
-    return warning("gpu", text, hint)
+    return warning("gpu", text, install_hint(gpu, version(), root))
 
 
 def _not_found(gpus: list[Gpu], backend: str) -> Finding:
