@@ -18,7 +18,6 @@ from lokal.inventory import Item, downloaded
 from lokal.settings import Settings
 
 LITTLE = 10**10  # bytes of free disk that hold a model of 14B parameters
-LEAST = 10**9  # bytes; hardly any model is smaller
 _PLACES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")
 _KINDS = {
     "partial": "interrupted downloads",
@@ -134,12 +133,21 @@ def check_disk() -> Iterator[Finding]:
     usage = shutil.disk_usage(place)
     text = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB are free in {place}"
     hint = "free some space (`llm ls`, `llm rm`, `llm prune`), or set HF_HUB_CACHE to another disk"
-    if usage.free < LEAST:
-        yield failure("disk", f"{text}: too little for any model", hint, SpaceError.exit_code)
+    if usage.free < _least():
+        yield failure(
+            "disk", f"{text}: too little for any model of `llm models`", hint, SpaceError.exit_code
+        )
     elif usage.free < LITTLE:
         yield warning("disk", f"{text}: too little for most models", hint)
     else:
         yield ok("disk", text)
+
+
+def _least() -> int:
+    """Bytes of the smallest weights that lokal knows a name for."""
+    fetched = [entry for entry in Registry.read().entries() if entry.repo]
+    sizes = [entry.size_range[0] if entry.size_range else entry.size for entry in fetched]
+    return min(size for size in sizes if size)
 
 
 def check_settings(settings: Settings, check_config: Callable[[], object]) -> Iterator[Finding]:
