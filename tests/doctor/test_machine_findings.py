@@ -15,6 +15,7 @@ from lokal.doctor import cache, child, machine, probe
 from lokal.doctor.child import ChildError
 from lokal.doctor.finding import Finding
 from lokal.doctor.probe import Native
+from lokal.doctor.selftest import BEGINNING
 from lokal.doctor.versions import check_versions
 from lokal.engine import build
 from lokal.hardware.devices import devices
@@ -22,7 +23,7 @@ from lokal.hardware.gpu_build import installer
 from lokal.hardware.gpus import Gpu
 from lokal.hardware.nvidia_smi import detailed
 
-TOKENS = list(range(24))
+TOKENS = [*BEGINNING, *range(16)]
 SMI = """#!/bin/sh
 case "$*" in
 *query*) echo "NVIDIA GeForce RTX 4090, 24564 MiB, 550.54.14, 8.9" ;;

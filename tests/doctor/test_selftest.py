@@ -17,7 +17,7 @@ from lokal.doctor.child import ChildError, SilentError
 from lokal.doctor.finding import Finding, bounded, ok
 from lokal.errors import SpaceError
 
-RIGHT = list(range(24))
+RIGHT = [*selftest.BEGINNING, *range(16)]
 
 
 def answer(tokens: list[int]) -> dict[str, Any]:
@@ -39,6 +39,14 @@ def test_devices_that_write_the_same_are_fine() -> None:
     assert cpu == ok("self-test", "CPU: tiny writes 24 tokens at 123 tokens/s")
     assert gpu.state == "ok"
     assert gpu.message == "CUDA0: tiny writes 24 tokens at 123 tokens/s, the same as on the CPU"
+
+
+def test_a_cpu_that_computes_something_else_is_broken() -> None:
+    """Even if the GPU does the same."""
+    cpu, gpu = states(["CUDA0"], {"cpu": RIGHT[1:], "0": RIGHT[1:]})
+    assert (cpu.state, cpu.exit_code) == ("failure", 1)
+    assert "other ones than it does elsewhere" in cpu.message
+    assert gpu.state == "ok"
 
 
 @pytest.mark.parametrize(("same", "state"), [(20, "warning"), (8, "warning"), (7, "failure")])
