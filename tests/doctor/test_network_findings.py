@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from standin import Standin
 
 from lokal.doctor import network
 from lokal.doctor.finding import Finding
@@ -18,12 +20,15 @@ ONLINE = Settings(Path("/nowhere"), Path("/nowhere"))
 
 
 def look(
-    monkeypatch: pytest.MonkeyPatch, endpoint: str, say: Callable[[str], object] = str
+    monkeypatch: pytest.MonkeyPatch,
+    endpoint: str,
+    say: Callable[[str], object] = str,
+    token: str = "hf_secret",  # noqa: S107 - opens nothing
 ) -> list[Finding]:
     """What the checks find with the Hub at that address, and a token."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("HF_TOKEN", token)
     return list(network.check_hub(ONLINE, say))
 
 
@@ -48,6 +53,36 @@ def test_what_the_client_raises_about_a_proxy_is_no_bug(
     hub, _ = look(monkeypatch, "http://127.0.0.1:9")
     assert (hub.state, hub.exit_code) == ("failure", 8)
     assert hub.message.endswith("cannot be reached: Unknown scheme for proxy URL 'foo://h'")
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Standin]:
+    with Standin(tmp_path / "hub") as standin:
+        yield standin
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [({"captive": True}, "not the Hub"), ({"status": 503}, "HTTP 503")]
+)
+def test_what_answers_and_is_no_hub_is_not_sent_the_token(
+    monkeypatch: pytest.MonkeyPatch, hub: Standin, fault: dict[str, Any], words: str
+) -> None:
+    hub.faults({"times": 9, **fault})
+    found, token = look(monkeypatch, hub.endpoint)
+    assert (found.state, found.exit_code, token.state) == ("failure", 8, "note")
+    assert words in found.message
+    assert all(request["auth"] is None for request in hub.requests())
+
+
+@pytest.mark.parametrize("token", ["hf_w\u00e9rong", "hf_w\x01rong"])
+def test_a_token_with_odd_characters_is_invalid_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, hub: Standin, token: str
+) -> None:
+    _, found = look(monkeypatch, hub.endpoint, token=token)
+    assert (found.state, found.exit_code) == ("failure", 4)
+    assert found.message.startswith("the access token ")
+    assert found.message.endswith(" (from HF_TOKEN)")
+    assert "rong" not in f"{found.message} {found.hint}"
 
 
 @pytest.fixture
