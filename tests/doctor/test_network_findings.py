@@ -14,6 +14,7 @@ from standin import Standin
 
 from lokal.doctor import network
 from lokal.doctor.finding import Finding
+from lokal.hub.faults import explain
 from lokal.settings import Settings
 
 ONLINE = Settings(Path("/nowhere"), Path("/nowhere"))
@@ -53,6 +54,10 @@ def test_what_the_client_raises_about_a_proxy_is_no_bug(
     hub, _ = look(monkeypatch, "http://127.0.0.1:9")
     assert (hub.state, hub.exit_code) == ("failure", 8)
     assert hub.message.endswith("cannot be reached: Unknown scheme for proxy URL 'foo://h'")
+    pull = explain(error("Unknown scheme for proxy URL 'foo://me:pass@h'"), "me/x", "main")
+    assert pull
+    assert pull.exit_code == 8
+    assert pull.message.endswith("Unknown scheme for proxy URL 'foo://h'")
 
 
 @pytest.fixture

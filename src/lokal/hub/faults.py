@@ -207,6 +207,11 @@ def explain(error: BaseException, repo: str, revision: str) -> LokalError | None
                 f"cannot get {repo} from {address()}: {first_line(error)}",
                 hint="check the connection (and HF_ENDPOINT); the same command goes on from here",
             )
+        case ImportError() | ValueError() if "proxy" in str(error).lower():
+            return NetworkError(  # one of a kind that httpx2 does not know
+                f"cannot get {repo} from {address()}: {first_line(error)}",
+                hint="see HTTPS_PROXY, HTTP_PROXY and ALL_PROXY",
+            )
         case OSError() | RuntimeError():
             return _explain_system(error, repo)
     return None
