@@ -66,6 +66,7 @@ OWNERS = {
     "huggingface_hub": "hub/",
     "httpx2": "hub/",
     "filelock": "hub/locks.py",
+    "packaging": "doctor/versions.py",
     "pydantic": "catalog/registry.py",
     "platformdirs": "settings.py",
     "jinja2": "engine/template_",

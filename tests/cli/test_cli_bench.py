@@ -7,10 +7,14 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from command import Llm, Terminal, assert_error, finish
 from standin import Standin
+
+from lokal.cli.measuring import Progress
 
 SMALL = ("-p", "16", "-n", "4", "-r", "2")
 
@@ -62,6 +66,20 @@ def test_a_test_that_is_left_out_is_null(llm: Llm) -> None:
     assert found["prompt_per_second"] is None
     assert [sample["prompt"] for sample in found["samples"]] == [None, None]
     assert "generated tokens/s" not in llm.run("bench", "tiny", *SMALL, "-n", "0").text
+
+
+def test_two_loads_say_a_note_once_and_may_differ_in_their_device(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options: Any = SimpleNamespace(quiet=False, verbose=0)
+    progress = Progress(options)
+    small: Any = SimpleNamespace(device="RTX, 9 layers", notes=["no room for all"])
+    large: Any = SimpleNamespace(device="CPU", notes=["no room for all", "slow"])
+    progress.loaded(small, [1, 2])
+    assert progress.device == "RTX, 9 layers"
+    progress.loaded(large, [16])
+    assert progress.device == "RTX, 9 layers for 1 and 2 sequences; CPU for 16 sequences"
+    assert capsys.readouterr().err == "note: no room for all\nnote: slow\n"
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,15 @@ from lokal.doctor import cache, child, machine, probe
 from lokal.doctor.child import ChildError
 from lokal.doctor.finding import Finding
 from lokal.doctor.probe import Native
+from lokal.doctor.selftest import BEGINNING
 from lokal.doctor.versions import check_versions
 from lokal.engine import build
 from lokal.hardware.devices import devices
+from lokal.hardware.gpu_build import installer
+from lokal.hardware.gpus import Gpu
 from lokal.hardware.nvidia_smi import detailed
 
-TOKENS = list(range(24))
+TOKENS = [*BEGINNING, *range(16)]
 SMI = """#!/bin/sh
 case "$*" in
 *query*) echo "NVIDIA GeForce RTX 4090, 24564 MiB, 550.54.14, 8.9" ;;
@@ -96,7 +99,28 @@ def test_a_gpu_that_is_used_and_none_at_all(rtx: Path, tmp_path: Path) -> None:
     assert absent.state == "note"
 
 
-def test_instruction_sets_that_lie_idle(tmp_path: Path) -> None:
+def test_a_card_that_lies_idle_beside_one_that_is_used(
+    monkeypatch: pytest.MonkeyPatch, rtx: Path
+) -> None:
+    """Without a driver, hidden, or not found."""
+    one, amd = Gpu("nvidia", "RTX", driver="550"), Gpu("amd", "RX", driver="amdgpu")
+    cards: list[Gpu] = []
+    monkeypatch.setattr(machine, "detailed", lambda _: tuple(cards))
+    cards[:] = one, one._replace(driver=None)
+    [idle] = machine.check_gpus(native("CUDA", "CPU", gpus=("CUDA",)), rtx)
+    assert (idle.state, idle.hint) == ("warning", "install the driver of NVIDIA")
+    cards[:] = one, one
+    [less] = machine.check_gpus(native("CUDA", "CPU", gpus=("CUDA",)), rtx)
+    assert (less.state, less.message) == ("warning", "2 x RTX: llama.cpp finds 1 of them")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    [hidden] = machine.check_gpus(native("CUDA", "CPU", gpus=("CUDA",)), rtx)
+    assert (hidden.state, hidden.hint) == ("note", "see CUDA_VISIBLE_DEVICES")
+    cards[:] = one, amd
+    [other] = machine.check_gpus(native("Vulkan", "CPU", gpus=("Vulkan",)), rtx)
+    assert other.message.startswith("RX: llama.cpp is built for Vulkan and does not find it")
+
+
+def test_instruction_sets_that_lie_idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor: 0\nflags\t\t: fpu avx avx2 fma f16c avx512f\n")
     fine, idle = machine.check_build(native("CPU", sets=("AVX", "FMA", "F16C", "AVX2")), cpuinfo)
@@ -105,6 +129,10 @@ def test_instruction_sets_that_lie_idle(tmp_path: Path) -> None:
     assert "this CPU has AVX512, which this build does not use" in idle.message
     assert idle.hint
     assert "-DGGML_NATIVE=on" in idle.hint
+    monkeypatch.setenv("PATH", str(tmp_path))
+    _, idle = machine.check_build(native("CPU"), cpuinfo, tmp_path)
+    assert idle.hint
+    assert idle.hint.startswith("install a C++ compiler (g++), then: ")
     every = ("AVX", "FMA", "F16C", "AVX2", "AVX512")
     assert [f.state for f in machine.check_build(native("CPU", sets=every), cpuinfo)] == ["ok"]
 
@@ -150,7 +178,9 @@ def test_of_two_gpus_one_fails(
     report = json.loads(capfdbinary.readouterr().out)
     assert [device["name"] for device in report["devices"]] == ["CUDA0", "CUDA1", "CPU"]
     told = [check["message"] for check in report["checks"] if check["name"] == "device"]
-    assert told[0] == "CUDA0: NVIDIA GeForce RTX 4090, 23.0 of 24.0 GB free; used without a flag"
+    assert told[2] == "CPU: A processor"
+    assert (report["devices"][2]["free"], report["devices"][2]["total"]) == (None, None)
+    assert told[0] == "CUDA0: NVIDIA GeForce RTX 4090, 23.0 of 24.0 GB free; can be used"
     assert not [check for check in report["checks"] if check["name"] == "gpu"]
     tests = [check for check in report["checks"] if check["name"] == "self-test"]
     assert [test["state"] for test in tests] == ["ok", "ok", "failure"]
@@ -181,7 +211,10 @@ def test_versions_that_do_not_go_together() -> None:
     _, old, absent = check_versions(["llama-cpp-python<0.3,>=0.2", "no-such-package<2,>=1"])
     assert (old.state, absent.state) == ("warning", "warning")
     assert old.message == f"llama-cpp-python is {have}, this lokal is made for >=0.2,<0.3"
-    assert old.hint == "pip install 'llama-cpp-python>=0.2,<0.3'"
+    assert old.hint
+    assert "CMAKE_ARGS=" in old.hint
+    assert old.hint.endswith(" --no-binary llama-cpp-python 'llama-cpp-python>=0.2,<0.3'")
+    assert absent.hint == f"{installer()} 'no-such-package>=1,<2'"
     assert "no-such-package is missing" in absent.message
 
 
@@ -204,7 +237,8 @@ def test_a_cache_that_cannot_be_written(read_only: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "state", "code"), [(1e8, "failure", 6), (5e9, "warning", 0), (5e10, "ok", 0)]
+    ("free", "state", "code"),
+    [(1e8, "failure", 6), (9e8, "warning", 0), (5e9, "warning", 0), (5e10, "ok", 0)],
 )
 def test_free_disk(monkeypatch: pytest.MonkeyPatch, free: float, state: str, code: int) -> None:
     usage = shutil._ntuple_diskusage(10**12, 10**12 - int(free), int(free))

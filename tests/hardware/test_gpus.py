@@ -218,7 +218,9 @@ def test_the_command_that_builds_for_a_gpu(tmp_path: Path, gpu: Gpu, setting: st
 
 
 def test_the_command_for_an_environment_that_uv_made(tmp_path: Path) -> None:
-    assert install_command(NVIDIA, "0.3.36", python="/o/python", pip=False, root=tmp_path) == (
+    assert install_command(
+        NVIDIA, "0.3.36+cu124", python="/o/python", pip=False, root=tmp_path
+    ) == (
         'CMAKE_ARGS="-DGGML_CUDA=on" uv pip install --python /o/python --no-cache'
         " --reinstall-package llama-cpp-python --no-deps --no-binary llama-cpp-python"
         " llama-cpp-python==0.3.36"

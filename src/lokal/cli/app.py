@@ -92,6 +92,8 @@ def invoke(arguments: list[str], options: list[str]) -> int:
     try:
         config = settings.load().options if needs_config else {}
         command, defaults = _configured(arguments, config)
+        if arguments[:1] == ["doctor"]:
+            _check_values(command, defaults)
     except UsageError:
         if arguments[:1] != ["doctor"]:
             raise
@@ -123,8 +125,8 @@ def invoke(arguments: list[str], options: list[str]) -> int:
 
 
 def check_config() -> None:
-    """Raises: UsageError: config.toml is not what `llm` can read, or sets what no verb has."""
-    _configured([], settings.load().options)
+    """Raises: UsageError: config.toml is not what `llm` can read, or sets what no verb takes."""
+    _check_values(*_configured([], settings.load().options))
 
 
 def _configured(arguments: list[str], config: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -137,6 +139,29 @@ def _configured(arguments: list[str], config: Mapping[str, Any]) -> tuple[Any, d
     alone = not config and arguments and arguments[0] in VERBS
     command: Any = typer.main.get_command(_app(arguments[:1] if alone else VERBS))
     return command, _defaults(command, config)
+
+
+def _check_values(command: Any, defaults: Mapping[str, Any]) -> None:
+    """Whether every verb can take what is set for it, as if it were called.
+
+    Raises:
+        UsageError: a value that an option refuses.
+    """
+    context = typer.Context(command)
+    for name, verb in command.commands.items():
+        set_for = defaults.get(name, {})
+        if hasattr(verb, "commands"):  # as in `models add`
+            _check_values(verb, set_for)
+        for param in verb.params:
+            if param.name not in set_for:
+                continue
+            try:
+                param.process_value(context, set_for[param.name])
+            except typer.BadParameter as error:
+                raise UsageError(
+                    f"config.toml: {param.name}: {error.message}",
+                    hint=f"llm {name} --help lists what there is",
+                ) from None
 
 
 def _hint(error: typer.TyperException, command: Any, arguments: list[str]) -> str:

@@ -116,7 +116,15 @@ class Progress(Watcher):
 
     def __init__(self, options: BenchOptions) -> None:
         self._options = options
-        self.device = ""  # until it is loaded
+        self._counts: dict[str, list[int]] = {}  # by device
+        self._told: set[str] = set()
+
+    @property
+    def device(self) -> str:
+        """What it runs on, nothing until it is loaded; loads may differ in what finds room."""
+        if len(self._counts) < 2:
+            return "".join(self._counts)
+        return "; ".join(f"{name} for {_sequences(n)}" for name, n in self._counts.items())
 
     def __enter__(self) -> Progress:
         return self
@@ -125,9 +133,11 @@ class Progress(Watcher):
         pass
 
     def loaded(self, model: Model, counts: Sequence[int]) -> None:
-        self.device = model.device
+        self._counts.setdefault(model.device, []).extend(counts)
         for line in model.notes:
-            self.say(f"note: {line}")
+            if line not in self._told:  # by an earlier load
+                self._told.add(line)
+                self.say(f"note: {line}")
         if self._options.verbose:
             took = f"loaded in {model.load_seconds:.2f} s for {_sequences(counts)}"
             self._say(f"{took}: {model.description}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lokal.cli.output import ReaderGone, note, show_error
+from lokal.cli.output import ReaderGone, show_error, show_traceback
 from lokal.errors import LokalError
 
 EXIT_READER_GONE = 141
@@ -25,10 +25,7 @@ def exit_code(arguments: list[str]) -> int:
             raise
         except Exception as error:
             if "--debug" in options:
-                import traceback
-
-                for line in traceback.format_exc().splitlines():
-                    note(line)
+                show_traceback(error)
             known = error if isinstance(error, LokalError) else _bug(error)
             show_error(known, as_json="--json" in options)
             return known.exit_code

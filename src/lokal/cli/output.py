@@ -164,6 +164,15 @@ def show_error(error: LokalError, *, as_json: bool) -> None:
     note(f"hint: {error.hint}")
 
 
+def show_traceback(error: Exception) -> None:
+    """Where an error comes from, on standard error."""
+    import traceback
+
+    for part in traceback.format_exception(error):
+        for line in part.splitlines():
+            note(line)
+
+
 def flush() -> None:
     """A last flush; what cannot be written has been told before."""
     for stream in (sys.stdout, sys.stderr):

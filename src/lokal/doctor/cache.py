@@ -18,7 +18,6 @@ from lokal.inventory import Item, downloaded
 from lokal.settings import Settings
 
 LITTLE = 10**10  # bytes of free disk that hold a model of 14B parameters
-LEAST = 10**9  # bytes; hardly any model is smaller
 _PLACES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")
 _KINDS = {
     "partial": "interrupted downloads",
@@ -47,14 +46,51 @@ def check_cache() -> Iterator[Finding]:
     if not os.access(root, os.R_OK | os.X_OK):
         yield failure("cache", f"{where} cannot be read", elsewhere, UsageError.exit_code)
         return
+    if denied := list(_denied(root)):
+        others = f" and {len(denied) - 1} more" if len(denied) > 1 else ""
+        yield warning(
+            "cache",
+            f"this user may not use {denied[0]}{others}: models may seem to be missing",
+            f"sudo chown -R $(id -u) {root}, or {elsewhere}",
+        )
+    try:
+        yield from _check_content(where, elsewhere, writable(root))
+    except PermissionError:
+        if not denied:
+            raise
+
+
+def _check_content(where: str, elsewhere: str, write: bool) -> Iterator[Finding]:
     found = list(downloaded(()))
     size = sum(item.size for item in found) / 1e9
     holds = f"{where} holds {len(found)} models, {size:.1f} GB"
-    if writable(root):
+    if write:
         yield ok("cache", holds)
     else:
         yield warning("cache", f"{holds}, and cannot be written: nothing is fetched", elsewhere)
     yield from _check_health(found)
+
+
+def _denied(root: Path) -> Iterator[Path]:
+    """Folders of the cache that are closed to this user, and files that cannot be read.
+
+    On a disk that cannot be written nothing has to be.
+    """
+    write = os.W_OK if writable(root) else 0
+    locks = root / ".locks"
+    for place in (locks, *cache.folders()):
+        folders, files = [place] if place.exists() else [], []
+        for parent, below, names in os.walk(place):
+            folders += [Path(parent, name) for name in below]
+            files += [Path(parent, name) for name in names]
+        needed = os.R_OK | (write if place == locks else 0)
+        yield from (path for path in folders if not os.access(path, os.R_OK | os.X_OK | write))
+        yield from (path for path in files if _exists(path) and not os.access(path, needed))
+
+
+def _exists(path: Path) -> bool:
+    """Whether a link is not broken, as far as this user can see."""
+    return os.path.exists(path)  # noqa: PTH110 - pathlib's own raises PermissionError
 
 
 def _check_health(found: list[Item]) -> Iterator[Finding]:
@@ -97,12 +133,21 @@ def check_disk() -> Iterator[Finding]:
     usage = shutil.disk_usage(place)
     text = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB are free in {place}"
     hint = "free some space (`llm ls`, `llm rm`, `llm prune`), or set HF_HUB_CACHE to another disk"
-    if usage.free < LEAST:
-        yield failure("disk", f"{text}: too little for any model", hint, SpaceError.exit_code)
+    if usage.free < _least():
+        yield failure(
+            "disk", f"{text}: too little for any model of `llm models`", hint, SpaceError.exit_code
+        )
     elif usage.free < LITTLE:
         yield warning("disk", f"{text}: too little for most models", hint)
     else:
         yield ok("disk", text)
+
+
+def _least() -> int:
+    """Bytes of the smallest weights that lokal knows a name for."""
+    fetched = [entry for entry in Registry.read().entries() if entry.repo]
+    sizes = [entry.size_range[0] if entry.size_range else entry.size for entry in fetched]
+    return min(size for size in sizes if size)
 
 
 def check_settings(settings: Settings, check_config: Callable[[], object]) -> Iterator[Finding]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 from lokal.errors import LokalError
+from lokal.hardware.program import Ended, run
 
 
 class ChildError(Exception):
@@ -18,10 +20,6 @@ class ChildError(Exception):
     def __init__(self, message: str, hint: str, exit_code: int = LokalError.exit_code) -> None:
         super().__init__(message)
         self.message, self.hint, self.exit_code = message, hint, exit_code
-
-
-class CrashError(ChildError):
-    """The child died."""
 
 
 class SilentError(ChildError):
@@ -33,31 +31,33 @@ def ask(module: str, *arguments: str, seconds: float) -> Any:
 
     Raises:
         SilentError: it took too long, and was ended.
-        CrashError: it died.
-        ChildError: it says itself what went wrong.
+        ChildError: it cannot be started, it died, or it says itself what went wrong.
     """
     # -P: a json.py in the current directory is nobody's module.
     argv = [sys.executable, "-P", "-m", module, *arguments]
     try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
-        )
-    except subprocess.TimeoutExpired:
+        ended = run(argv, seconds)
+    except TimeoutError:
         raise SilentError(
             f"not done within {seconds:.0f} seconds",
             "run `llm doctor` again: the first use of a device prepares it",
         ) from None
+    except OSError as error:
+        raise ChildError(
+            f"no process can be started: {error.strerror}", "end what else runs here"
+        ) from None
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])
+        answer = json.loads(ended.output.splitlines()[-1])
     except (ValueError, IndexError):
-        raise CrashError(_how(done), "update the driver and llama-cpp-python") from None
+        raise ChildError(_how(ended), "update the driver and llama-cpp-python") from None
     if isinstance(answer, dict) and "error" in answer:
         raise ChildError(*answer["error"])
     return answer
 
 
 def reply(make: Callable[[], Any]) -> None:
-    """Print what `ask` reads: a value, or why there is none."""
+    """Print what `ask` reads: a value, or why there is none; end when nobody waits for it."""
+    Thread(target=_end_with_parent, daemon=True).start()
     try:
         answer = make()
     except LokalError as error:
@@ -68,12 +68,19 @@ def reply(make: Callable[[], Any]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
 
 
-def _how(done: subprocess.CompletedProcess[bytes]) -> str:
+def _end_with_parent() -> None:
+    # The other end of standard input is closed when the parent is gone, killed or not.
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def _how(ended: Ended) -> str:
     """How a process ended, and its last words."""
-    code = done.returncode
+    code = ended.code
     try:
-        ended = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     except ValueError:
-        ended = f"signal {-code}"
-    words = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return f"crashed ({ended}{': ' + words[-1] if words else ''})"
+        how = f"signal {-code}"
+    words = ended.errors.decode("utf-8", "replace").strip().splitlines()
+    return f"crashed ({how}{': ' + words[-1] if words else ''})"

@@ -13,14 +13,14 @@ from lokal.doctor.probe import Native, native, shown
 from lokal.doctor.versions import check_versions, versions
 from lokal.settings import Settings
 
-_SECONDS = 20.0  # for a check; the Hub's two requests take 5 each before they are given up
+_SECONDS = 20.0  # for a check; the Hub's two requests get 8 each
 
 
 class Examination:
     """Findings as they come; afterwards `facts` has what they are about.
 
     `say` tells that the Hub is asked. `check_config` raises UsageError where config.toml sets what
-    no command knows.
+    no command knows. `broken` is given what a check should not have raised.
     """
 
     def __init__(
@@ -28,8 +28,10 @@ class Examination:
         settings: Settings,
         say: Callable[[str], object],
         check_config: Callable[[], object],
+        broken: Callable[[Exception], object],
     ) -> None:
         self._settings, self._say, self._check_config = settings, say, check_config
+        self._broken = broken
         self.facts: dict[str, Any] = {"versions": versions(), "build": None, "devices": []}
 
     def findings(self) -> Iterator[Finding]:
@@ -59,4 +61,4 @@ class Examination:
             yield from selftest.check_devices([gpu.name for gpu in found.gpus])
 
     def _bounded(self, name: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
-        return bounded(name, check, _SECONDS)
+        return bounded(name, check, _SECONDS, self._broken)

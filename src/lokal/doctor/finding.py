@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
+from lokal.doctor.patience import LateError, within
 from lokal.errors import LokalError
 
 State = Literal["ok", "note", "warning", "failure"]
@@ -50,31 +50,27 @@ def failed(name: str, error: LokalError) -> Finding:
     return failure(name, error.message, error.hint, error.exit_code)
 
 
-def bounded(name: str, check: Callable[[], Iterable[Finding]], seconds: float) -> list[Finding]:
-    """What a check finds; also that it broke, or took too long.
-
-    A disk or a network that does not answer cannot be called back: its thread is left behind.
-    """
+def bounded(
+    name: str,
+    check: Callable[[], Iterable[Finding]],
+    seconds: float,
+    broken: Callable[[Exception], object] = lambda _: None,
+) -> list[Finding]:
+    """What a check finds; also that it took too long, or broke, which `broken` is told of."""
     found: list[Finding] = []
-
-    def look() -> None:
-        try:
-            found.extend(check())
-        except LokalError as error:
-            found.append(failed(name, error))
-        except Exception as error:
-            found.append(
-                failure(
-                    name,
-                    f"this check broke: {type(error).__name__}: {error}",
-                    "the rest of the report holds; please report this",
-                )
-            )
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
+    try:
+        within(seconds, lambda: found.extend(check()))
+    except LateError:
         late = f"no answer within {seconds:.0f} seconds"
-        return [*found, warning(name, late, "a disk or a network hangs; run `llm doctor` again")]
+        found.append(warning(name, late, "a disk or a network hangs; run `llm doctor` again"))
+    except LokalError as error:
+        found.append(failed(name, error))
+    except OSError as error:
+        broken(error)
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        found.append(failure(name, what, "see who may read it, and whether its disk is well"))
+    except Exception as error:
+        broken(error)
+        broke = f"this check broke: {type(error).__name__}: {error}"
+        found.append(failure(name, broke, "the rest of the report holds; please report this"))
     return found

@@ -9,7 +9,7 @@ from lokal.doctor.finding import Finding, note, ok, warning
 from lokal.doctor.probe import Native
 from lokal.engine.build import version
 from lokal.hardware.cpu import usable_cores
-from lokal.hardware.gpu_build import install_command, missing_tools
+from lokal.hardware.gpu_build import install_hint
 from lokal.hardware.gpus import Gpu, present
 from lokal.hardware.memory import available_bytes, total_bytes
 from lokal.hardware.nvidia_smi import detailed
@@ -20,6 +20,7 @@ _ROOT = Path("/")
 _CPUINFO = Path("/proc/cpuinfo")
 # Backends of llama.cpp that can use a maker's GPUs; the first one is the fastest.
 _BACKENDS = {"nvidia": ("CUDA", "Vulkan"), "amd": ("ROCm", "Vulkan"), "apple": ("MTL",)}
+_WORDS = {"nvidia": ("nvidia", "geforce"), "amd": ("amd", "radeon"), "apple": ("apple",)}
 _HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 # What makes llama.cpp faster by much, as Linux and as ggml call it.
 _FLAGS = {
@@ -34,7 +35,7 @@ _FLAGS = {
 }
 
 
-def check_build(native: Native, cpuinfo: Path = _CPUINFO) -> Iterator[Finding]:
+def check_build(native: Native, cpuinfo: Path = _CPUINFO, root: Path = _ROOT) -> Iterator[Finding]:
     """What llama.cpp was built with, and what of this CPU it leaves lying."""
     sets = ", ".join(native.instruction_sets) or "none that it names"
     backends = ", ".join(native.backends)
@@ -45,7 +46,7 @@ def check_build(native: Native, cpuinfo: Path = _CPUINFO) -> Iterator[Finding]:
             "build",
             f"this CPU has {', '.join(unused)}, which this build does not use: it is slower than"
             " it could be",
-            install_command(next((gpu for gpu in present() if gpu.driver), None), version()),
+            install_hint(next((gpu for gpu in present(root) if gpu.driver), None), version(), root),
         )
 
 
@@ -61,13 +62,15 @@ def _flags(cpuinfo: Path) -> Iterator[str]:
 
 
 def check_devices(native: Native) -> Iterator[Finding]:
-    """Every device that llama.cpp could compute on, with its memory."""
+    """Every device that llama.cpp could compute on, with its own memory."""
     used = {gpu.name for gpu in native.gpus}
     for device in native.devices:
-        free, total = device.free / 1e9, device.total / 1e9
-        memory = f"{free:.1f} of {total:.1f} GB free" if total else "it does not say its memory"
-        text = f"{device.name}: {device.description}, {memory}"
-        yield ok("device", f"{text}; used without a flag" if device.name in used else text)
+        text = f"{device.name}: {device.description}"
+        if device.kind != "cpu":  # whose memory is a check of its own
+            free, total = device.free / 1e9, device.total / 1e9
+            known = f"{free:.1f} of {total:.1f} GB free" if total else "it does not say its memory"
+            text = f"{text}, {known}"
+        yield ok("device", f"{text}; can be used" if device.name in used else text)
 
 
 def check_host() -> Iterator[Finding]:
@@ -99,10 +102,14 @@ def check_gpus(native: Native | None, root: Path = _ROOT) -> Iterator[Finding]:
     for vendor in dict.fromkeys(gpu.vendor for gpu in here):
         gpus = [gpu for gpu in here if gpu.vendor == vendor]
         backends = [name for name in _BACKENDS[vendor] if name in built]
+        idle = [gpu for gpu in gpus if gpu.driver is None]
+        n_found = _n_found(native, vendor, backends) if native else 0
         if not backends:
             yield _not_built(gpus, root)
-        elif not (native and _used(native, backends)):
-            yield _not_found(gpus, backends[0])
+        elif idle or not n_found:
+            yield _not_found(idle or gpus, backends[0])
+        elif n_found < len(gpus):
+            yield _found_less(gpus, n_found)
     if here or (native and native.gpus):
         return
     if built.isdisjoint(name for names in _BACKENDS.values() for name in names):
@@ -112,23 +119,31 @@ def check_gpus(native: Native | None, root: Path = _ROOT) -> Iterator[Finding]:
         yield note("gpu", text, "if there is one, install its driver")
 
 
-def _used(native: Native, backends: list[str]) -> bool:
-    # Metal's registry has another name than its devices.
-    names = {"MTL" if gpu.backend == "Metal" else gpu.backend for gpu in native.gpus}
-    return not names.isdisjoint(backends)
+def _n_found(native: Native, vendor: str, backends: list[str]) -> int:
+    """How many of a maker's GPUs llama.cpp would use."""
+    n = 0
+    for gpu in native.gpus:
+        # Metal's registry has another name than its devices, and Vulkan has everybody's.
+        backend = "MTL" if gpu.backend == "Metal" else gpu.backend
+        theirs = backend != "Vulkan" or any(
+            word in gpu.description.lower() for word in _WORDS[vendor]
+        )
+        n += backend in backends and theirs
+    return n
+
+
+def _found_less(gpus: list[Gpu], n_found: int) -> Finding:
+    text = f"{_named(gpus)}: llama.cpp finds {n_found} of them"
+    if hiding := variables(*_HIDING):
+        return note("gpu", text, f"see {', '.join(hiding)}")
+    return warning("gpu", text, "let this user open all of them in /dev, or restart their driver")
 
 
 def _not_built(gpus: list[Gpu], root: Path) -> Finding:
-    gpu, before = gpus[0], []
-    if gpu.driver is None:
-        before.append(f"the driver of {gpu.vendor.upper()}")
-    if tools := missing_tools(gpu, root):
-        before.append(tools)
-    command = install_command(gpu, version(), root=root)
-    hint = f"install {' and '.join(before)}, then: {command}" if before else command
+    gpu = gpus[0]
     driver = "" if gpu.driver else " and there is no driver for it"
     text = f"{_named(gpus)}: this build of llama.cpp cannot use it{driver}, models run on the CPU"
-    return warning("gpu", text, hint)
+    return warning("gpu", text, install_hint(gpu, version(), root))
 
 
 def _not_found(gpus: list[Gpu], backend: str) -> Finding:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from lokal.doctor.finding import Finding, failed, note, ok, warning
+from lokal.doctor.patience import LateError, within
 from lokal.errors import AccessError, NetworkError
 from lokal.hub import account
 from lokal.settings import Settings
 
+T = TypeVar("T")
+
+# For a request as a whole: its own limit is for silence, and neither for looking up the name nor
+# for an answer that arrives byte by byte.
+_SECONDS = 8.0
 _ONLINE = "it is asked without --offline, HF_HUB_OFFLINE and LOKAL_OFFLINE"
 
 
@@ -25,7 +32,7 @@ def check_hub(settings: Settings, say: Callable[[str], object]) -> Iterator[Find
         say(f"asking {url} (not with --offline)")
         start = time.perf_counter()
         try:
-            account.reach()
+            _in_time(account.reach)
         except NetworkError as error:
             yield failed("hub", error)
             if isinstance(origin, str):
@@ -50,8 +57,18 @@ def _origin() -> str | Finding | None:
 
 def _check_token(origin: str) -> Finding:
     try:
-        return ok("token", f"from {origin}, valid for {account.whoami()}")
+        return ok("token", f"from {origin}, valid for {_in_time(account.whoami)}")
     except AccessError as error:
         return failed("token", error)._replace(message=f"{error.message} (from {origin})")
     except NetworkError as error:
         return warning("token", f"from {origin}, not checked: {error.message}", error.hint)
+
+
+def _in_time(ask: Callable[[], T]) -> T:
+    try:
+        return within(_SECONDS, ask)
+    except LateError:
+        raise NetworkError(
+            f"{account.endpoint()} has not answered within {_SECONDS:.0f} seconds",
+            hint="check the connection, name servers and proxies; models that are here run without",
+        ) from None

@@ -50,7 +50,16 @@ def native() -> Native:
 
 
 def shown(device: Device) -> dict[str, Any]:
-    """A device as `llm doctor --json` shows it; where it lies in memory is nobody's business."""
+    """A device as `llm doctor --json` shows it.
+
+    The memory of the CPU is the machine's, all of which ggml calls free.
+    """
+    memory = {"free": None, "total": None} if device.kind == "cpu" else {}
+    return {**_told(device), **memory}
+
+
+def _told(device: Device) -> dict[str, Any]:
+    # Where it lies in memory is nobody's business.
     return {key: value for key, value in device._asdict().items() if key != "native"}
 
 
@@ -68,8 +77,8 @@ def answer() -> dict[str, Any]:
         "version": build.llama_version(),
         "backends": build.backends(),
         "instruction_sets": build.instruction_sets(),
-        "devices": [shown(device) for device in found],
-        "gpus": [shown(device) for device in gpus(found)],
+        "devices": [_told(device) for device in found],
+        "gpus": [_told(device) for device in gpus(found)],
     }
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 from lokal import __version__
 from lokal.doctor.finding import Finding, ok, warning
+from lokal.hardware.gpu_build import install_hint, installer
+from lokal.hardware.gpus import present
 
-_SHOWN = ("llama-cpp-python", "huggingface_hub")
-_REQUIREMENT = re.compile(r"([\w.-]+)(?:\[.*\])?\s*([^;]*)")
-_BOUND = re.compile(r"(>=|<)\s*([\d.]+)")  # what our own pyproject.toml uses
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+_BINDING = "llama-cpp-python"
+_SHOWN = (_BINDING, "huggingface_hub")
 
 
 def versions() -> dict[str, str]:
@@ -28,18 +32,27 @@ def check_versions(required: Sequence[str] | None = None) -> Iterator[Finding]:
     `required` are requirements as in pyproject.toml, by default those of the installed lokal; a
     source tree that is not installed has none.
     """
+    from packaging.requirements import Requirement
+
     found = versions()
     yield ok("versions", ", ".join(_said(found)))
-    for requirement in _own() if required is None else required:
-        name, bounds = _parse(requirement)
-        version = _installed(name)
-        if version is None or not _lies_within(version, bounds):
-            range_ = ",".join(f"{sign}{bound}" for sign, bound in bounds)
-            yield warning(
-                "versions",
-                f"{name} is {version or 'missing'}, this lokal is made for {range_}",
-                f"pip install '{name}{range_}'",
-            )
+    for requirement in map(Requirement, _own() if required is None else required):
+        name, range_ = requirement.name, _range(requirement)
+        if requirement.marker and not requirement.marker.evaluate():
+            continue  # of another system, or of an extra
+        have = _installed(name)
+        if have is None or not requirement.specifier.contains(have, prereleases=True):
+            if have and name == _BINDING:
+                hint = install_hint(next((gpu for gpu in present() if gpu.driver), None), range_)
+            else:
+                hint = f"{installer()} '{name}{range_}'"
+            text = f"{name} is {have or 'missing'}, this lokal is made for {range_}"
+            yield warning("versions", text, hint)
+
+
+def _range(requirement: Requirement) -> str:
+    """Lower bounds first."""
+    return ",".join(sorted(map(str, requirement.specifier), reverse=True))
 
 
 def _said(found: Mapping[str, str]) -> Iterator[str]:
@@ -49,10 +62,9 @@ def _said(found: Mapping[str, str]) -> Iterator[str]:
 
 def _own() -> list[str]:
     try:
-        every = metadata.requires("lokal") or []
+        return metadata.requires("lokal") or []
     except metadata.PackageNotFoundError:
         return []
-    return [text for text in every if "extra ==" not in text]
 
 
 def _installed(name: str) -> str | None:
@@ -60,23 +72,3 @@ def _installed(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _parse(requirement: str) -> tuple[str, list[tuple[str, str]]]:
-    match = _REQUIREMENT.match(requirement)
-    name, rest = match.groups() if match else (requirement, "")
-    return name, sorted(_BOUND.findall(rest), reverse=True)
-
-
-def _lies_within(version: str, bounds: Sequence[tuple[str, str]]) -> bool:
-    have = _numbers(version)
-    return all(
-        have >= _numbers(bound) if sign == ">=" else have < _numbers(bound)
-        for sign, bound in bounds
-    )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """The numbers that a version begins with: 0.3.36+cu124 is (0, 3, 36)."""
-    match = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()

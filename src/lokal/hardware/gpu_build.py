@@ -14,15 +14,27 @@ from lokal.hardware.gpus import Gpu
 _ROOT = Path("/")
 
 
-def missing_tools(gpu: Gpu, root: Path = _ROOT, system: str = sys.platform) -> str | None:
-    """What must be installed before llama.cpp can be built for a GPU; None if all is there."""
+def install_hint(gpu: Gpu | None, wanted: str, root: Path = _ROOT) -> str:
+    """What `install_command` gives, and before it what that needs."""
+    before = []
+    if gpu and gpu.driver is None:
+        before.append(f"the driver of {gpu.vendor.upper()}")
+    if tools := missing_tools(gpu, root):
+        before.append(tools)
+    command = install_command(gpu, wanted, root=root)
+    return f"install {' and '.join(before)}, then: {command}" if before else command
+
+
+def missing_tools(gpu: Gpu | None, root: Path = _ROOT, system: str = sys.platform) -> str | None:
+    """What must be installed before llama.cpp can be built, for a GPU if there is one; or None."""
     missing = []
-    if gpu.vendor == "nvidia" and _nvcc(root) is None:
+    vendor = gpu.vendor if gpu else None
+    if vendor == "nvidia" and _nvcc(root) is None:
         missing.append("the CUDA toolkit (nvcc)")
-    elif gpu.vendor == "amd" and gpu.runtime:
+    elif gpu and vendor == "amd" and gpu.runtime:
         if not (which("hipcc") or (root / "opt/rocm/bin/hipcc").exists()):
             missing.append("the HIP compiler of ROCm (hipcc)")
-    elif gpu.vendor == "amd" and not which("glslc"):
+    elif vendor == "amd" and not which("glslc"):
         missing.append("the Vulkan SDK (glslc)")
     if system == "darwin":  # where clang is a program that offers to install clang
         tools = "Library/Developer/CommandLineTools", "Applications/Xcode.app"
@@ -35,29 +47,27 @@ def missing_tools(gpu: Gpu, root: Path = _ROOT, system: str = sys.platform) -> s
 
 def install_command(
     gpu: Gpu | None,
-    version: str,
+    wanted: str,
     *,
     python: str = sys.executable,
     pip: bool | None = None,
     root: Path = _ROOT,
     system: str = sys.platform,
 ) -> str:
-    """What to type so that this Python gets llama-cpp-python of that version, built for a GPU.
+    """What to type so that this Python gets a llama-cpp-python that is built for a GPU.
 
-    Without one it is built for all that this CPU has. `pip` says whether that Python has pip; else
-    uv, which made it, does the work. `system` decides between the shells of Unix and PowerShell.
+    Without one it is built for all that this CPU has. `wanted` is a version, or a range of them as
+    in >=0.3,<0.4. `pip` and `system` are those of `installer`.
     """
     if pip is None:
         pip = find_spec("pip") is not None
-    quote = _powershell if system == "win32" else _posix
-    package = quote(f"llama-cpp-python=={version}")
-    if pip:
-        program = f"{quote(python)} -m pip install --force-reinstall --no-cache-dir"
-        if system == "win32":
-            program = f"& {program}"
-    else:
-        program = f"uv pip install --python {quote(python)} --no-cache"
-        program += " --reinstall-package llama-cpp-python"
+    # What follows a + tells where a build came from, and an index knows nothing of it.
+    range_ = wanted if wanted.startswith(">") else f"=={wanted.partition('+')[0]}"
+    package = _quote(f"llama-cpp-python{range_}", system)
+    program = installer(python=python, pip=pip, system=system)
+    again = "--force-reinstall --no-cache-dir"
+    if not pip:
+        again = "--no-cache --reinstall-package llama-cpp-python"
     settings = {"CMAKE_ARGS": f"-DGGML_{_backend(gpu)}=on"}
     nvcc = _nvcc(root)
     if gpu and gpu.vendor == "nvidia" and nvcc and os.sep in nvcc:  # CMake looks on PATH only
@@ -66,7 +76,23 @@ def install_command(
         before = "".join(f'$env:{name}="{value}"; ' for name, value in settings.items())
     else:
         before = "".join(f'{name}="{value}" ' for name, value in settings.items())
-    return f"{before}{program} --no-deps --no-binary llama-cpp-python {package}"
+    return f"{before}{program} {again} --no-deps --no-binary llama-cpp-python {package}"
+
+
+def installer(
+    *, python: str = sys.executable, pip: bool | None = None, system: str = sys.platform
+) -> str:
+    """How to call what installs packages into this Python, and no other.
+
+    `pip` says whether that Python has pip; else uv, which made it, does the work. `system` decides
+    between the shells of Unix and PowerShell.
+    """
+    if pip is None:
+        pip = find_spec("pip") is not None
+    program = _quote(python, system)
+    if not pip:
+        return f"uv pip install --python {program}"
+    return f"{'& ' if system == 'win32' else ''}{program} -m pip install"
 
 
 def _backend(gpu: Gpu | None) -> str:
@@ -83,5 +109,5 @@ def _nvcc(root: Path) -> str | None:
     return "nvcc" if which("nvcc") else str(usual) if usual.exists() else None
 
 
-def _powershell(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _quote(text: str, system: str) -> str:
+    return "'" + text.replace("'", "''") + "'" if system == "win32" else _posix(text)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from shutil import which
 
 from lokal.hardware.gpus import Gpu, present
+from lokal.hardware.program import run
 
 _ROOT = Path("/")
 _SMI = "nvidia-smi", "usr/lib/wsl/lib/nvidia-smi", "Windows/System32/nvidia-smi.exe"
@@ -56,23 +55,9 @@ def _cuda(overview: str) -> str | None:
 
 
 def _output(command: list[str]) -> str:
-    """What a program writes; nothing if it fails, or takes too long.
-
-    One that waits for a driver cannot be killed, so nobody waits for it for ever.
-    """
-    quiet = subprocess.DEVNULL
+    """What a program writes; nothing if it fails, or takes too long."""
     try:
-        child = subprocess.Popen(command, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet)
+        ended = run(command, _PATIENCE)
     except OSError:
         return ""
-    try:
-        output, _ = child.communicate(timeout=_PATIENCE)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(1)
-        return ""
-    finally:
-        if child.stdout:
-            child.stdout.close()
-    return output.decode("utf-8", "replace") if child.returncode == 0 else ""
+    return ended.output.decode("utf-8", "replace") if ended.code == 0 else ""

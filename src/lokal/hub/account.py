@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lokal import __version__, settings
 from lokal.errors import AccessError, LokalError, NetworkError
+from lokal.hub import faults
 from lokal.hub.client import library
-from lokal.hub.faults import first_line, not_the_hub
+from lokal.hub.faults import bad_token, first_line, not_the_hub
 
 if TYPE_CHECKING:
     import httpx2
@@ -19,11 +20,9 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
 def endpoint() -> str:
-    """The Hub's address, or that of the mirror which HF_ENDPOINT names."""
+    """The address that is asked, as people may see it: without the password of a mirror."""
     with library():
-        from huggingface_hub import constants
-
-        return str(constants.ENDPOINT)
+        return faults.address()
 
 
 def token_origin() -> str | None:
@@ -75,9 +74,9 @@ def whoami() -> str:
     except LokalError:
         raise
     except Exception:  # it may spell the token
-        raise _invalid("has characters that no token has") from None
+        raise bad_token("has characters that no token has") from None
     if answer.status_code == 401:
-        raise _invalid("is unknown to the Hub")
+        raise bad_token("is unknown to the Hub")
     found = _json(answer)
     if not isinstance(found, dict) or "name" not in found:
         raise NetworkError(
@@ -85,13 +84,6 @@ def whoami() -> str:
             hint="try again later",
         )
     return str(found["name"])
-
-
-def _invalid(why: str) -> AccessError:
-    return AccessError(
-        f"the access token {why}",
-        hint="log in again with `hf auth login`, or unset HF_TOKEN: open models need no token",
-    )
 
 
 def _json(answer: httpx2.Response) -> Any:
@@ -105,23 +97,25 @@ def _get(path: str, *, token: bool) -> httpx2.Response:
     """The answer to one request, which is not tried again.
 
     Raises:
-        NetworkError: there is none.
-        Exception: a token that cannot be sent.
+        NetworkError: there is none, whatever the client says about that.
+        LocalProtocolError, UnicodeError: a token that cannot be sent.
     """
     with library():
         import httpx2
-        from huggingface_hub import get_session
+        from huggingface_hub import constants, get_session
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         headers = build_hf_headers(token=token, library_name="lokal", library_version=__version__)
+        url = f"{constants.ENDPOINT}/api/{path}"
         try:
-            return get_session().get(f"{endpoint()}/api/{path}", headers=headers, timeout=PATIENCE)
-        except httpx2.LocalProtocolError:
-            raise
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise NetworkError(
-                f"{endpoint()} cannot be reached: {first_line(error)}", hint=_advice()
-            ) from None
+            return get_session().get(url, headers=headers, timeout=PATIENCE)
+        except (httpx2.LocalProtocolError, UnicodeError):
+            if token:
+                raise
+            why = "its address cannot be sent"
+        except Exception as error:  # a proxy of an unknown kind is a ValueError, or an ImportError
+            why = first_line(error)
+        raise NetworkError(f"{endpoint()} cannot be reached: {why}", hint=_advice()) from None
 
 
 def _advice() -> str:

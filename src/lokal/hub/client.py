@@ -177,7 +177,11 @@ def pull(
 
 @contextlib.contextmanager
 def library() -> Iterator[HfApi]:
-    """huggingface_hub, kept from calling home and from writing to the terminal."""
+    """huggingface_hub, kept from calling home and from writing to the terminal.
+
+    Raises:
+        NetworkError: HF_ENDPOINT is no address.
+    """
     import logging
 
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # read at import
@@ -188,6 +192,10 @@ def library() -> Iterator[HfApi]:
         logging.disable()  # the import complains of odd variables on the root logger
         try:
             from huggingface_hub import HfApi
+        except ValueError:  # from urllib.parse, which may quote a piece of a password
+            raise NetworkError(
+                "HF_ENDPOINT is no address", hint="write https:// and a host, or unset it"
+            ) from None
         finally:
             logging.disable(level)
         before = logger.handlers, logger.propagate

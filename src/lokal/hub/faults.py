@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_USERINFO = re.compile(r"(?<=://)\S*@")  # the name and the password in a URL
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -163,14 +165,13 @@ def explained(repo: str, revision: str) -> Iterator[None]:
 def explain(error: BaseException, repo: str, revision: str) -> LokalError | None:
     """The error in our words, or None if it is not one of the network, the Hub or the disk."""
     import httpx2
-    from huggingface_hub import constants
     from huggingface_hub import errors as hf
 
     match error:
         case hf.GatedRepoError():  # before RepositoryNotFoundError, its parent
             return AccessError(
                 f"{repo} is gated: its owners decide who may have it",
-                hint=f"ask for access on {constants.ENDPOINT}/{repo}, then set HF_TOKEN",
+                hint=f"ask for access on {address()}/{repo}, then set HF_TOKEN",
             )
         case hf.DisabledRepoError():
             return AccessError(f"the Hub has disabled {repo}", hint="choose another repository")
@@ -200,14 +201,16 @@ def explain(error: BaseException, repo: str, revision: str) -> LokalError | None
                 hint="run the same command again, on another network if it lasts",
             )
         case httpx2.LocalProtocolError() | UnicodeEncodeError():
-            return AccessError(
-                "the access token has characters that no token has",
-                hint="HF_TOKEN is invalid: unset it, or log in again with `hf auth login`",
-            )
+            return bad_token("has characters that no token has")
         case ExpiredLinkError() | WrongAnswerError() | httpx2.HTTPError() | httpx2.InvalidURL():
             return NetworkError(
-                f"cannot get {repo} from {constants.ENDPOINT}: {first_line(error)}",
+                f"cannot get {repo} from {address()}: {first_line(error)}",
                 hint="check the connection (and HF_ENDPOINT); the same command goes on from here",
+            )
+        case ImportError() | ValueError() if "proxy" in str(error).lower():
+            return NetworkError(  # one of a kind that httpx2 does not know
+                f"cannot get {repo} from {address()}: {first_line(error)}",
+                hint="see HTTPS_PROXY, HTTP_PROXY and ALL_PROXY",
             )
         case OSError() | RuntimeError():
             return _explain_system(error, repo)
@@ -219,10 +222,7 @@ def _explain_status(response: httpx2.Response, repo: str) -> LokalError:
     if status == 401 and "Authorization" not in response.request.headers:
         return _not_found(repo)  # the Hub does not tell strangers which
     if status == 401:
-        return AccessError(
-            "the Hub does not know the access token",
-            hint="HF_TOKEN is invalid: unset it, or log in again with `hf auth login`",
-        )
+        return bad_token("is unknown to the Hub")
     if status == 403:
         return AccessError(
             f"the Hub refuses {repo}",
@@ -287,6 +287,24 @@ def not_the_hub() -> NetworkError:
     )
 
 
+def bad_token(why: str) -> AccessError:
+    return AccessError(
+        f"the access token {why}",
+        hint="log in again with `hf auth login`, or unset HF_TOKEN: open models need no token",
+    )
+
+
+def address() -> str:
+    """That of the Hub, or of the mirror which HF_ENDPOINT names, as people may see it."""
+    from huggingface_hub import constants
+
+    return _without_password(constants.ENDPOINT)
+
+
 def first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]
+    return _without_password(text.splitlines()[0])
+
+
+def _without_password(text: str) -> str:
+    return _USERINFO.sub("", text)
