@@ -11,6 +11,9 @@ import pytest
 
 import lokal
 
+# As the command does; it counts when llama.cpp is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 _OURS = ("LOKAL_", "HF_", "HUGGINGFACE_", "XDG_")
 
 

@@ -21,7 +21,7 @@ import lokal
 from lokal.engine.backend import LlamaContext
 from lokal.engine.engine import Engine
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import AllocationError, LlamaModel, _native, native_log
+from lokal.engine.llama import AllocationError, LlamaModel, _native, native_library, native_log
 from lokal.engine.plan import Plan, Shape
 from lokal.engine.reasoning import Reasoning, Tags
 from lokal.engine.request import (
@@ -340,6 +340,16 @@ def test_a_small_context_has_a_cell_for_every_slot(
         while running.scheduler.has_work:
             events += running.step()
         assert {e.usage.completion_tokens for e in events if isinstance(e, FinishEvent)} == {2}
+
+
+def test_a_load_is_logged_whoever_else_has_taken_the_log(llama: Path) -> None:
+    """What failed, and what memory was taken, is read off it."""
+    lib, _ = native_library()
+    theirs = lib.llama_log_callback(lambda *_: None)
+    lib.llama_log_set(theirs, None)
+    model = LlamaModel(llama, Interrupt())
+    model.close()
+    assert model.buffers
 
 
 def test_an_interrupted_batch_of_many_goes_on(start: Opener) -> None:

@@ -155,6 +155,8 @@ class LlamaModel:
         params.progress_callback = lib.llama_progress_callback(
             lambda _progress, _data: not interrupt.requested
         )
+        # Somebody else in this process may have taken it, as llama_cpp's own package does.
+        lib.llama_log_set(self.log.callback, None)
         self.log.clear()
         with interrupt.listening():
             model = lib.llama_model_load_from_file(os.fsencode(self.path), params)
