@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import struct
 import time
 from pathlib import Path
@@ -14,7 +15,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lokal import gguf
-from lokal.errors import DamagedFileError, LayoutError, LoadError, LokalError, ModelNameError
+from lokal.errors import (
+    DamagedFileError,
+    LayoutError,
+    LoadError,
+    LokalError,
+    ModelNameError,
+    SpaceError,
+)
 
 
 @pytest.fixture(scope="module")
@@ -331,6 +339,20 @@ def test_refuses_content_that_llama_cpp_aborts_on(
 ) -> None:
     with pytest.raises(DamagedFileError):
         gguf.check(ggufs.write(tmp_path / "x.gguf", metadata=metadata))
+
+
+def test_no_address_space_for_a_file_is_a_lack_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under `ulimit -v`; neither the file nor the disk is to blame."""
+    path = ggufs.write(tmp_path / "x.gguf")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("mmap.mmap", full)
+    with pytest.raises(SpaceError, match="no memory to read"):
+        gguf.check(path)
 
 
 class TestHostile:

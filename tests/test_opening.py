@@ -142,7 +142,7 @@ def test_a_small_gpu_takes_what_fits_and_it_is_said(
     FakeGgml([gpu(1 * MB), CPU]).install(monkeypatch)
     found = opened(weights)
     assert native.offload.layers == ()
-    assert "no layer fits on CUDA0 (0.0 GB free); the CPU" in found.notes[0]
+    assert "no layer fits on CUDA0 (1.0 MB free); the CPU" in found.notes[0]
 
 
 def test_experts_stay_in_main_memory_before_layers_do(

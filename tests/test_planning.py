@@ -48,3 +48,16 @@ def test_models_with_a_state_are_planned_without_spare_sequences(tmp_path: Path)
     weights = found(tmp_path, "mamba2-1.3b")
     shape = plan(weights, LoadOptions(parallel=48), Machine(None)).shape
     assert (shape.n_slots, shape.share) == (48, False)
+
+
+def test_a_file_is_mapped_only_where_memory_holds_its_copy_as_well(tmp_path: Path) -> None:
+    """Else the kernel takes back the pages of either, over and over, while weights are repacked."""
+    weights = found(tmp_path, "llama-1b")
+    takes = plan(weights, LoadOptions(2048), Machine(None))
+    tight, roomy = Machine(takes.memory + MB), Machine(takes.memory + takes.needs.weights)
+    assert [plan(weights, LoadOptions(2048), here).load_mode for here in (tight, roomy)] == [
+        "none",
+        "auto",
+    ]
+    assert plan(weights, LoadOptions(2048, load_mode="mlock"), tight).load_mode == "mlock"
+    assert plan(weights, LoadOptions(2048, parallel=16), roomy).load_mode == "auto"

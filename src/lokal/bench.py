@@ -23,6 +23,7 @@ from lokal.weights import Weights
 
 SEED = 1  # the same prompts in every run
 DRAWN = 4096  # tokens to choose from; looking at a whole vocabulary takes up to a second
+_LESS = "lower -j, -p, -n or -c, or choose a smaller model"
 WARM_UP = 2  # tokens; the first ones meet cold caches, and threads that are yet to start
 
 
@@ -143,7 +144,7 @@ def measure(
     options = options._replace(ctx=options.ctx or trial.n_ctx)
     n_measured = 0
     for group in layouts(counts):
-        with Model(weights, options._replace(parallel=group[-1]), interrupt) as model:
+        with _loaded(weights, options._replace(parallel=group[-1]), interrupt) as model:
             watcher.loaded(model, group)
             bench = _Bench(model, trial, clock)
             for sequences in group:
@@ -158,8 +159,15 @@ def measure(
     if not n_measured:
         raise SpaceError(
             "the memory has room for none of these numbers of sequences",
-            hint="lower -j, -p, -n or -c, or choose a smaller model",
+            hint=_LESS,
         )
+
+
+def _loaded(weights: Weights, options: LoadOptions, interrupt: Interrupt) -> Model:
+    try:
+        return Model(weights, options, interrupt)
+    except SpaceError as error:  # the context is what the tests need: another one is no help
+        raise SpaceError(error.message, hint=_LESS) from None
 
 
 class _Bench:

@@ -116,7 +116,7 @@ class LoadOptions(NamedTuple):
 
     def kv_types(self) -> tuple[str, str]:
         """The types of keys and values."""
-        keys, comma, values = self.kv_type.partition(",")
+        keys, comma, values = str(self.kv_type).lower().partition(",")
         return keys, values if comma else keys
 
 
@@ -128,7 +128,7 @@ def _number(flag: str, text: str, allowed: range, forms: str) -> int:
 
 def _check_word(flag: str, word: str, words: Collection[str]) -> None:
     if word not in words:
-        raise UsageError(f"{flag} {word}", hint=f"give one of {', '.join(words)}")
+        raise UsageError(f"{flag}: there is no {word!r}", hint=f"give one of {', '.join(words)}")
 
 
 def _shares(text: str) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ from lokal.engine.llama import AllocationError, LlamaModel
 from lokal.engine.offload import Offload
 from lokal.errors import GpuError, SpaceError
 from lokal.hardware.budget import Machine
+from lokal.hardware.memory import spelled
 from lokal.hardware.placement import Placement
 from lokal.hardware.wishes import AUTO, Wishes
 from lokal.loading import LoadOptions, check_adapters
@@ -35,7 +36,7 @@ class Memory(NamedTuple):
     taken: int
 
     def __str__(self) -> str:
-        return f"{self.taken / 1e9:.2f} GB of memory, predicted {self.predicted / 1e9:.2f}"
+        return f"{spelled(self.taken)} of memory, predicted {spelled(self.predicted)}"
 
 
 class Opened(NamedTuple):
@@ -99,7 +100,7 @@ def _open(
     native = LlamaModel(
         weights.path,
         interrupt,
-        offload=_offload(planned.placement, options.load_mode),
+        offload=_offload(planned.placement, planned.load_mode),
         repack=planned.repack,
         lora=options.lora,
     )

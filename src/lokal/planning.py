@@ -14,7 +14,7 @@ from lokal.hardware.budget import Budget, Machine
 from lokal.hardware.fit import Needs, Room, needs
 from lokal.hardware.kv import STEP, keeps_state
 from lokal.hardware.kv_types import PLAIN, check_kv_types
-from lokal.hardware.memory import available_bytes
+from lokal.hardware.memory import available_bytes, spelled
 from lokal.hardware.placement import Placement
 from lokal.hardware.sizes import padded
 from lokal.loading import REPACK_BELOW, LoadOptions
@@ -34,6 +34,7 @@ class LoadPlan(NamedTuple):
     """How a model is to be opened; `needs` are what it will take.
 
     With `repack` llama.cpp copies weights into a layout that decodes single tokens faster.
+    `load_mode` is llama.cpp's name for how the file is read.
     """
 
     context: sizing.Context
@@ -41,6 +42,7 @@ class LoadPlan(NamedTuple):
     placement: Placement
     needs: Needs
     repack: bool
+    load_mode: str
 
     @property
     def memory(self) -> int:
@@ -99,7 +101,20 @@ def plan(weights: Weights, options: LoadOptions, here: Machine) -> LoadPlan:
         return plan(weights, options, here._replace(gpus=()))  # as many sequences as suit a CPU
     # Repacked weights are copies, which cannot come and go as a mapped file does.
     repack = shape.n_parallel < REPACK_BELOW and options.load_mode != "mmap"
-    return LoadPlan(context, shape, placement, needed, repack)
+    load_mode = options.load_mode
+    if repack and load_mode == "auto" and not _holds_twice(here, placement, needed):
+        load_mode = "none"
+    return LoadPlan(context, shape, placement, needed, repack, load_mode)
+
+
+def _holds_twice(here: Machine, placement: Placement, needed: Needs) -> bool:
+    """Whether the memory holds repacked weights, and the mapped file that they are copied from.
+
+    Where it does not, the kernel takes back the pages of either while they are copied, over and
+    over, and an address space that `ulimit -v` limits ends.
+    """
+    both = placement.in_memory(needed) + placement.weights_in_memory(needed)
+    return here.available is None or both <= here.available
 
 
 def budget_of(options: LoadOptions, here: Machine) -> Budget:
@@ -204,7 +219,7 @@ def _room(shape: Shape) -> Room:
 def too_small(here: Machine) -> str:
     """That the GPUs have no room."""
     told = (
-        "it does not say its memory" if gpu.silent else f"{gpu.free / 1e9:.1f} GB free"
+        "it does not say its memory" if gpu.silent else f"{spelled(gpu.free)} free"
         for gpu in here.gpus
     )
     named = ", ".join(f"{gpu.name} ({free})" for gpu, free in zip(here.gpus, told, strict=True))

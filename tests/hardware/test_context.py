@@ -128,7 +128,7 @@ def test_what_a_context_is_capped_for_is_said() -> None:
 
 def test_what_memory_cannot_hold_at_all_is_refused_without_a_context() -> None:
     """Fewer tokens would not help."""
-    with pytest.raises(SpaceError, match=r"^the model needs 0\.01 GB") as caught:
+    with pytest.raises(SpaceError, match=r"^the model needs 11\.1 MB") as caught:
         settle(8192, None, budget(WEIGHTS), needs)
     assert caught.value.hint == "free some memory, or choose a smaller model"
     with pytest.raises(SpaceError, match=r"^the model needs"):

@@ -34,5 +34,5 @@ def made_with(
         ctx=load.ctx or weights.context_limit,
         grammar=grammar,
         lora=lora_settings(load.lora, surroundings),
-        kv_type=load.kv_type,
+        kv_type=",".join(load.kv_types()),
     )

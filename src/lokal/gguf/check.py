@@ -7,12 +7,13 @@ bounds: a GGML_ASSERT takes every running request with it. All of that stands in
 from __future__ import annotations
 
 import dataclasses
+import errno
 import mmap
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from lokal.errors import DamagedFileError, LayoutError, LoadError, ModelNameError
+from lokal.errors import DamagedFileError, LayoutError, LoadError, ModelNameError, SpaceError
 from lokal.gguf.flaws import flaw
 from lokal.gguf.header import Header
 from lokal.gguf.reader import MAGIC, Buffer, NeedMore, parse
@@ -112,6 +113,7 @@ def with_file(path: Path, judge: Callable[[Path, Buffer, int], Header]) -> Heade
     Raises:
         ModelNameError: no such file.
         LoadError: it cannot be read.
+        SpaceError: there is no address space for it.
         DamagedFileError: it is not a GGUF file, or ends within its header.
     """
     try:
@@ -129,6 +131,10 @@ def with_file(path: Path, judge: Callable[[Path, Buffer, int], Header]) -> Heade
                 except NeedMore as more:
                     raise _truncated(path, size, f"more than {more.size}") from None
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.ENOMEM:
+            raise SpaceError(
+                f"no memory to read {path}", hint="raise the limit (ulimit -v), or free some memory"
+            ) from None
         reason = getattr(error, "strerror", None) or error
         raise LoadError(
             f"cannot read {path}: {reason}", hint="check the file's permissions and its disk"

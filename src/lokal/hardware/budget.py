@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lokal.errors import SpaceError
 from lokal.hardware.fit import Needs
+from lokal.hardware.memory import spelled
 from lokal.hardware.placement import Placement, place, room
 from lokal.hardware.wishes import Wishes
 
@@ -49,12 +50,11 @@ class Budget(NamedTuple):
             apart = any(not gpu.shares_memory for gpu in placement.gpus)
             beside = " besides that of GPUs" if apart else ""
             hint = "free some memory, or choose a smaller model"
-            most = (needs.weights - (need - have)) // 10**7  # whole hundredths of a gigabyte
+            most = (needs.weights - (need - have)) // 10**7 * 10**7  # as it is spelled
             if most > 0 and not self.mapped:
-                hint = f"a quantization of at most {most / 100:.2f} GB fits"
+                hint = f"a quantization of at most {spelled(most)} fits"
             raise SpaceError(
-                f"the model needs {need / 1e9:.2f} GB of memory{beside},"
-                f" {have / 1e9:.2f} GB are free",
+                f"the model needs {spelled(need)} of memory{beside}, {spelled(have)} are free",
                 hint=hint,
             )
 

@@ -16,7 +16,9 @@ PLAIN = tuple(name for name, (block, _) in TYPES.items() if block == 1)
 def check_kv_type(name: str) -> None:
     """Raises: UsageError: no type that llama.cpp's tools know for the cache."""
     if name not in TYPES:
-        raise UsageError(f"--kv-type {name}", hint=f"give one of {', '.join(TYPES)}")
+        raise UsageError(
+            f"--kv-type: there is no type {name!r}", hint=f"give one of {', '.join(TYPES)}"
+        )
 
 
 def check_kv_types(header: Header, key_type: str, value_type: str, *, flash: bool = True) -> None:
@@ -33,7 +35,7 @@ def check_kv_types(header: Header, key_type: str, value_type: str, *, flash: boo
     if value_type not in PLAIN and not flash:
         raise UsageError(
             f"values of type {value_type} need flash attention",
-            hint="turn it on, or give the values another type, such as f16",
+            hint="leave out --flash-attn off, or give the values another type, such as f16",
         )
     if value_type not in PLAIN and architecture == "grok":
         raise UsageError(

@@ -13,6 +13,11 @@ _MEMINFO = Path("/proc/meminfo")
 _STATM = Path("/proc/self/statm")
 
 
+def spelled(count: int) -> str:
+    """So many bytes in words: gigabytes, or megabytes if they are few."""
+    return f"{count / 1e9:.2f} GB" if count >= 10**8 else f"{count / 1e6:.1f} MB"
+
+
 def available_bytes(
     meminfo: Path = _MEMINFO, cgroups: Sequence[Path] | None = None, statm: Path = _STATM
 ) -> int | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lokal.errors import SpaceError
 from lokal.hardware.division import apportioned, evenly
 from lokal.hardware.fit import Needs
+from lokal.hardware.memory import spelled
 from lokal.hardware.wishes import ALL, AUTO, Wishes
 
 if TYPE_CHECKING:
@@ -269,7 +270,7 @@ def _lacking(search: _Search, n: int, fitting: Placement | None) -> SpaceError:
     n_layers = len(needs.layers) + 1
     need = sum(Placement(gpus, (n, *[0] * (len(gpus) - 1)), n_layers).load(needs))
     pairs = zip(gpus, search.rooms, strict=True)
-    have = " and ".join(f"{gpu.name} has {max(0, room) / 1e9:.2f}" for gpu, room in pairs)
+    have = " and ".join(f"{gpu.name} has {spelled(max(0, room))}" for gpu, room in pairs)
     if fitting:
         hint = f"--gpu-layers {fitting.n_gpu_layers} fits"
     else:
@@ -277,5 +278,5 @@ def _lacking(search: _Search, n: int, fitting: Placement | None) -> SpaceError:
     if _is_mixture(needs):
         hint += ", and auto keeps experts in main memory"
     return SpaceError(
-        f"{n} of {n_layers} layers need {need / 1e9:.2f} GB on GPUs, {have} GB for them", hint=hint
+        f"{n} of {n_layers} layers need {spelled(need)} on GPUs, {have} for them", hint=hint
     )
