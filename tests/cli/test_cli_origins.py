@@ -58,6 +58,7 @@ def test_a_flag_wins_over_what_is_set_elsewhere(llm: Llm, llama: Path) -> None:
         ("[run]\nmessages = 'x'", "single call"),
         ("[run]\ntemplate = 'x'", "chat_template"),
         ("[batch]\ntemplate = 'x'", "chat_template"),
+        ("[bench]\nparallel = 2", "single call"),
         ("whatever = 1", "--help"),
     ],
 )

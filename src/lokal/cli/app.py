@@ -225,7 +225,7 @@ def _settable_hint(key: str, command: Any) -> str:
         for param in verb.params
         if key in {flag.lstrip("-").replace("-", "_") for flag in (*param.opts, param.name)}
     }
-    if settable := sorted(names - FLAGS_ONLY):
+    if settable := sorted(names - FLAGS_ONLY - {key}):
         return f"this option is called {' or '.join(settable)} there"
     if names:
         return "it belongs to a single call: give it on the command line"
