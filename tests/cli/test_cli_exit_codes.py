@@ -12,6 +12,8 @@ import pytest
 from command import Llm, Result, Terminal, assert_error, finish
 from standin import Standin
 
+from lokal.engine import build
+
 PAGE = Path(__file__).parents[2] / "docs" / "commands" / "run.md"
 
 
@@ -133,6 +135,13 @@ def test_12_load(llm: Llm, tmp_path: Path) -> None:
     """A file that is no model."""
     (tmp_path / "x.gguf").write_text("hello")
     assert_error(llm.run("run", tmp_path / "x.gguf", "hello"), 12)
+
+
+@pytest.mark.skipif(build.supports_gpu(), reason="there may be a GPU")
+def test_13_gpu(llm: Llm, hub: Standin) -> None:
+    """A GPU is required, and nothing is fetched where there is none."""
+    assert_error(fetch(llm, hub, "--require-gpu"), 13)
+    assert not hub.requests()
 
 
 def test_130_interrupted(llm: Llm, endless: Path) -> None:
