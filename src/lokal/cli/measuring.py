@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from lokal import settings
 from lokal.bench import Result, Sample, Trial, Watcher, measure
+from lokal.cli.bar import INTERVAL, Bar, drawable
 from lokal.cli.fetch import fetched
 from lokal.cli.output import note, write_json, write_lines
 from lokal.cli.speeds import Facts, as_dict, lines
+from lokal.engine import build
 from lokal.engine.interrupt import Interrupt
-from lokal.engine.llama import native_library, native_log
+from lokal.engine.llama import native_log
 from lokal.engine.prompt import PromptOptions
 from lokal.loading import LoadOptions
 from lokal.model import Model
 from lokal.settings import Settings
 from lokal.weights import Weights, find
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-
-PACKAGE = "llama-cpp-python"
-INTERVAL = 5.0  # seconds between two lines where no terminal can draw a bar
 
 
 class BenchOptions(NamedTuple):
@@ -91,7 +85,7 @@ def _print(options: BenchOptions, facts: Facts, samples: dict[int, list[Sample]]
 
 
 def _facts(options: BenchOptions, weights: Weights, hashed_with: Settings | None) -> Facts:
-    header, lib = weights.header, native_library()[0]
+    header = weights.header
     return Facts(
         model=weights.name,
         weights=f"sha256:{weights.sha256(hashed_with)}" if hashed_with else "",
@@ -100,15 +94,14 @@ def _facts(options: BenchOptions, weights: Weights, hashed_with: Settings | None
         quantization=header.quantization,
         device="",
         threads=options.load.native_threads(),
-        llama_cpp=f"{lib.llama_version().decode()} ({PACKAGE} {version(PACKAGE)})",
+        llama_cpp=f"{build.llama_version()} (llama-cpp-python {build.version()})",
     )
 
 
 def _progress(options: BenchOptions, surroundings: Settings) -> Progress:
     if options.quiet:
         return Progress(options)
-    bars = sys.stderr and sys.stderr.isatty() and not surroundings.no_color
-    return BarProgress(options) if bars else LineProgress(options)
+    return BarProgress(options) if drawable(surroundings) else LineProgress(options)
 
 
 class Progress(Watcher):
@@ -169,35 +162,23 @@ class LineProgress(Progress):
 
 
 class BarProgress(Progress):
-    """A bar, drawn by rich."""
+    """A bar."""
 
     def __enter__(self) -> BarProgress:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bars
-
-        self._bars: Bars = Bars(
-            BarColumn(),
-            TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,  # the table says it all
-        )
         total = len(self._options.counts) * self._options.trial.repetitions
-        self._task: Any = self._bars.add_task("loading", total=total)
-        self._bars.start()
+        self._bar = Bar("loading", total)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        self._bar.stop()
 
     def begin(self, sequences: int, repetition: int) -> None:
         before = self._options.counts.index(sequences) * self._options.trial.repetitions
         text = _step(sequences, repetition, self._options.trial)
-        self._bars.update(self._task, description=text, completed=before + repetition - 1)
+        self._bar.update(text, before + repetition - 1)
 
     def _say(self, text: str) -> None:
-        self._bars.console.print(text, markup=False, highlight=False)
+        self._bar.say(text)
 
 
 def _step(sequences: int, repetition: int, trial: Trial) -> str:

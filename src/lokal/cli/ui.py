@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from typing import TYPE_CHECKING
 
+from lokal.cli.bar import INTERVAL, drawable
 from lokal.cli.output import duration, human_bytes, note, visible
 from lokal.hub.client import Progress
 
@@ -15,14 +15,11 @@ if TYPE_CHECKING:
 
     from lokal.settings import Settings
 
-INTERVAL = 5.0  # seconds between two lines where no terminal can draw a bar
-
 
 def progress(settings: Settings) -> Progress:
     """What suits standard error: bars on a terminal, lines elsewhere and without escape codes."""
     gc.enable()  # a transfer is no start that could be shortened, and lives long enough for garbage
-    bars = sys.stderr and sys.stderr.isatty() and not settings.no_color
-    return BarProgress() if bars else LineProgress()
+    return BarProgress() if drawable(settings) else LineProgress()
 
 
 def _waiting(seconds: float, reason: str) -> str:

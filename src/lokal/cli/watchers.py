@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
 
 from lokal.batch.job import Counts, Watcher
 from lokal.batch.rows import Row
-from lokal.cli.output import ReaderGone, duration, note, visible
+from lokal.cli.bar import INTERVAL, Bar, drawable
+from lokal.cli.output import ReaderGone, duration, note
 from lokal.completion import Completion
 from lokal.settings import Settings
 
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
-
-INTERVAL = 5.0  # seconds between two lines where no terminal can draw a bar
 TOLD = 10  # failures that are told one by one
 SHOWN = 500  # characters of a prompt in a sample
 
 
 def watcher(settings: Settings, size: int | None, *, to_stdout: bool) -> Watcher:
     """What suits standard error; `size` is the input's in bytes, None for a pipe."""
-    bars = sys.stderr and sys.stderr.isatty() and not settings.no_color
     # Where answers appear on the same screen a bar would be torn apart.
-    bars = bars and not (to_stdout and sys.stdout and sys.stdout.isatty())
-    return BarWatcher(size) if bars else LineWatcher(size)
+    torn = to_stdout and sys.stdout and sys.stdout.isatty()
+    return BarWatcher(size) if drawable(settings) and not torn else LineWatcher(size)
 
 
 class LineWatcher(Watcher):
@@ -90,36 +85,24 @@ class LineWatcher(Watcher):
 
 
 class BarWatcher(LineWatcher):
-    """A bar, drawn by rich."""
+    """A bar."""
 
     def __enter__(self) -> BarWatcher:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bars
-
-        self._bars: Bars = Bars(
-            BarColumn(),
-            TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,  # the line at the end says it all
-        )
-        self._task: Any = self._bars.add_task("waiting for rows", total=1 if self._size else None)
-        self._bars.start()
+        self._bar = Bar("waiting for rows", 1 if self._size else None)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._bars.stop()
+        self._bar.stop()
         super().__exit__(kind)
 
     def _update(self, counts: Counts) -> None:
         self._counts = counts
         text = f"{_rows(counts)}{self._speed()}{self._left()}"
         share = (counts.done + counts.skipped) / self._total if self._total else 0
-        self._bars.update(self._task, description=text, completed=share)
+        self._bar.update(text, share)
 
     def _say(self, text: str) -> None:
-        self._bars.console.print(visible(text), markup=False, highlight=False)
+        self._bar.say(text)
 
 
 class Sampled(Watcher):
