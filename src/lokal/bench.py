@@ -157,10 +157,7 @@ def measure(
                     watcher.begin(sequences, repetition)
                     yield sequences, bench.sample(sequences)
     if not n_measured:
-        raise SpaceError(
-            "the memory has room for none of these numbers of sequences",
-            hint=_LESS,
-        )
+        raise SpaceError("the memory has room for none of these numbers of sequences", hint=_LESS)
 
 
 def _loaded(weights: Weights, options: LoadOptions, interrupt: Interrupt) -> Model:

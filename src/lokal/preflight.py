@@ -32,7 +32,7 @@ class Machine(NamedTuple):
         total = total_bytes()
         if total is not None and build.supports_gpu():
             usable = gpus(devices(build.ggml()))
-            total += sum(each.total for each in usable if each.kind == "gpu")
+            total += sum(each.total for each in usable if not each.shares_memory)
         return cls(total, build.knows)
 
 

@@ -9,8 +9,8 @@ from lokal.doctor.finding import Finding, note, ok, warning
 from lokal.doctor.probe import Native
 from lokal.engine.build import version
 from lokal.hardware.cpu import usable_cores
-from lokal.hardware.gpu_build import install_hint
-from lokal.hardware.gpus import Gpu, present
+from lokal.hardware.gpu_build import best, install_hint
+from lokal.hardware.gpus import Gpu
 from lokal.hardware.memory import available_bytes, total_bytes
 from lokal.hardware.nvidia_smi import detailed
 from lokal.settings import variables
@@ -46,7 +46,7 @@ def check_build(native: Native, cpuinfo: Path = _CPUINFO, root: Path = _ROOT) ->
             "build",
             f"this CPU has {', '.join(unused)}, which this build does not use: it is slower than"
             " it could be",
-            install_hint(next((gpu for gpu in present(root) if gpu.driver), None), version(), root),
+            install_hint(best(root), version(), root),
         )
 
 

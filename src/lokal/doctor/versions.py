@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from lokal import __version__
 from lokal.doctor.finding import Finding, ok, warning
-from lokal.hardware.gpu_build import install_hint, installer
-from lokal.hardware.gpus import present
+from lokal.hardware.gpu_build import best, install_hint, installer
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -43,7 +42,7 @@ def check_versions(required: Sequence[str] | None = None) -> Iterator[Finding]:
         have = _installed(name)
         if have is None or not requirement.specifier.contains(have, prereleases=True):
             if have and name == _BINDING:
-                hint = install_hint(next((gpu for gpu in present() if gpu.driver), None), range_)
+                hint = install_hint(best(), range_)
             else:
                 hint = f"{installer()} '{name}{range_}'"
             text = f"{name} is {have or 'missing'}, this lokal is made for {range_}"

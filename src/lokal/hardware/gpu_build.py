@@ -9,9 +9,14 @@ from pathlib import Path
 from shlex import quote as _posix
 from shutil import which
 
-from lokal.hardware.gpus import Gpu
+from lokal.hardware.gpus import Gpu, present
 
 _ROOT = Path("/")
+
+
+def best(root: Path = _ROOT) -> Gpu | None:
+    """The GPU of this machine to build for: the first with a driver."""
+    return next((gpu for gpu in present(root) if gpu.driver), None)
 
 
 def install_hint(gpu: Gpu | None, wanted: str, root: Path = _ROOT) -> str:
