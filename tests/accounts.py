@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lokal.engine.backend import FLASH, TYPES
 from lokal.engine.llama import native_library, native_log
 from lokal.hardware.fit import Room
 
 MIB = 1 << 20
-_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}  # enum ggml_type
-_NO_FLASH, _FLASH = 0, 1
 # In a cache that is not allocated the buffer is empty, but its size is said all the same.
 _LINE = re.compile(
     r"(?P<part>output|compute) buffer size = +(?P<size>[\d.]+) MiB"
@@ -48,8 +47,8 @@ class Header(NamedTuple):
         params.n_seq_max = params.n_outputs_max = room.n_slots
         params.kv_unified = room.n_streams == 1
         params.swa_full = room.whole_windows
-        params.flash_attn_type = _FLASH if room.flash else _NO_FLASH
-        params.type_k, params.type_v = _TYPES[room.key_type], _TYPES[room.value_type]
+        params.flash_attn_type = FLASH["on" if room.flash else "off"]
+        params.type_k, params.type_v = TYPES[room.key_type], TYPES[room.value_type]
         lines: list[str] = []
         with native_log(lines.append):
             context = lib.llama_init_from_model(self.native, params)

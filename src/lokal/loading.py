@@ -114,6 +114,11 @@ class LoadOptions(NamedTuple):
         check_threads(self.threads)
         return self.threads
 
+    @property
+    def mapped(self) -> bool:
+        """Whether weights may come and go with the pages of the file: who wants that, says so."""
+        return self.load_mode == "mmap"
+
     def kv_types(self) -> tuple[str, str]:
         """The types of keys and values."""
         keys, comma, values = str(self.kv_type).lower().partition(",")

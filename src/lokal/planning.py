@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from lokal.engine.offload import MAX_DEVICES
@@ -84,6 +84,7 @@ def plan(weights: Weights, options: LoadOptions, here: Machine) -> LoadPlan:
     gpu = bool(here.gpus)
     shape_of = partial(_shape, options, shares=not keeps_state(header), gpu=gpu)
 
+    @cache  # the same sizes are looked at from several sides
     def takes(n_ctx: int, n_cells: int) -> Needs:
         return needs(header, _room(shape_of(n_ctx, n_cells)))
 
@@ -92,15 +93,14 @@ def plan(weights: Weights, options: LoadOptions, here: Machine) -> LoadPlan:
     n_ctx = context.n_ctx
     wanted = _wanted_cells(options.n_parallel(gpu=gpu), n_ctx)
     n_cells = sizing.most_cells(n_ctx, wanted, budget, partial(takes, n_ctx))
-    shape = shape_of(n_ctx, n_cells)
-    needed = needs(header, _room(shape))
+    shape, needed = shape_of(n_ctx, n_cells), takes(n_ctx, n_cells)
     placement = budget.arrange(needed)
     if gpu and not placement.n_gpu_layers:
         if options.require_gpu:
             raise GpuError(too_small(here), hint="free some of it, or choose a smaller model")
         return plan(weights, options, here._replace(gpus=()))  # as many sequences as suit a CPU
     # Repacked weights are copies, which cannot come and go as a mapped file does.
-    repack = shape.n_parallel < REPACK_BELOW and options.load_mode != "mmap"
+    repack = shape.n_parallel < REPACK_BELOW and not options.mapped
     load_mode = options.load_mode
     if repack and load_mode == "auto" and not _holds_twice(here, placement, needed):
         load_mode = "none"
@@ -119,7 +119,7 @@ def _holds_twice(here: Machine, placement: Placement, needed: Needs) -> bool:
 
 def budget_of(options: LoadOptions, here: Machine) -> Budget:
     """What a model may take of this machine."""
-    return Budget(here, options.wishes(), mapped=options.load_mode == "mmap")
+    return Budget(here, options.wishes(), mapped=options.mapped)
 
 
 def with_smaller_caches(
@@ -181,26 +181,22 @@ def _shape(options: LoadOptions, n_ctx: int, n_cells: int, *, shares: bool, gpu:
     A single sequence is computed as if it were the only one ever, unless the options say to `keep`
     what the one before it left.
     """
-    n_parallel = options.n_parallel(gpu=gpu)
+    n_slots = n_parallel = options.n_parallel(gpu=gpu)
     keys, values = options.kv_types()
-    flash = options.flash
+    flash, n_batch, streams = options.flash, BATCH_TOKENS, True
     if n_parallel == 1:
+        n_cells, n_batch, shares = n_ctx, SINGLE_BATCH, shares and options.keep
         # A CPU computes a turn of some tokens faster without flash attention, which takes them one
         # by one; but then the scores of all pairs of tokens need room.
-        if options.keep and n_ctx <= SMALL_CONTEXT and not gpu and values in PLAIN:
-            flash = "off" if flash == "auto" else flash
-        share = shares and options.keep
-        return Shape(1, 1, n_ctx, n_ctx, SINGLE_BATCH, share, True, flash, keys, values)
-    if n_ctx <= SMALL_CONTEXT and n_cells >= n_parallel * padded(n_ctx, STEP):
-        return Shape(
-            n_parallel, n_parallel, n_ctx, n_cells, BATCH_TOKENS, shares, True, flash, keys, values
-        )
-    n_slots = n_parallel + SPARE_SLOTS if shares else n_parallel
-    # llama.cpp aborts where a cache has fewer cells than sequences.
-    n_cells = max(n_ctx, min(n_cells, n_parallel * min(n_ctx, TYPICAL)), n_slots)
-    return Shape(
-        n_parallel, n_slots, n_ctx, n_cells, BATCH_TOKENS, shares, False, flash, keys, values
-    )
+        slow = options.keep and n_ctx <= SMALL_CONTEXT and not gpu
+        if flash == "auto" and slow and values in PLAIN:
+            flash = "off"
+    elif n_ctx > SMALL_CONTEXT or n_cells < n_parallel * padded(n_ctx, STEP):
+        streams = False
+        n_slots += SPARE_SLOTS if shares else 0
+        # llama.cpp aborts where a cache has fewer cells than sequences.
+        n_cells = max(n_ctx, min(n_cells, n_parallel * min(n_ctx, TYPICAL)), n_slots)
+    return Shape(n_parallel, n_slots, n_ctx, n_cells, n_batch, shares, streams, flash, keys, values)
 
 
 def _room(shape: Shape) -> Room:

@@ -55,7 +55,7 @@ def fetched(source: Source, surroundings: Settings, options: Wanted) -> Weights:
         None if options.quiet else shown,
         ctx=options.load.ctx,
         kv_types=options.load.kv_types(),
-        mapped=options.load.load_mode == "mmap",
+        mapped=options.load.mapped,
     )
     if options.template is not None:
         weights = weights._replace(own_template=options.template)
