@@ -20,11 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import workload
-from compare import Comparison, interleaved, own_peak, report, run
+from compare import Comparison, command_line, interleaved, own_peak, report, run
 from server import ask_all, server
 from workload import Ask
-
-from lokal.hardware.cpu import usable_cores
 
 _CONTEXT = 512  # tokens of each sequence
 _FEW, _MANY = 1_000, 100_000  # rows for the memory
@@ -63,18 +61,9 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--model", type=Path, required=True, help="the GGUF of make_model.py")
-    parser.add_argument("--reference", type=Path, required=True, help="folder of llama.cpp's tools")
-    parser.add_argument("--llm", type=Path, default=Path(sys.executable).with_name("llm"))
-    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser = command_line(__doc__, rounds=3)
     parser.add_argument("--slots", type=int, default=24, help="of both sides, and the clients")
     parser.add_argument("--server", default="", help="more flags for llama-server, in one text")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="comparisons whose name contains this")
-    parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
 

@@ -12,11 +12,8 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from compare import Comparison, interleaved, report, run
-
-from lokal.hardware.cpu import usable_cores
+from compare import Comparison, command_line, interleaved, report, run
 
 LEAST = 0.97  # ours / theirs
 # As `llm` has it: threads that spin while they wait take the cores from each other.
@@ -29,17 +26,8 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--model", type=Path, required=True, help="the GGUF of make_model.py")
-    parser.add_argument("--reference", type=Path, required=True, help="folder of llama.cpp's tools")
-    parser.add_argument("--llm", type=Path, default=Path(sys.executable).with_name("llm"))
-    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser = command_line(__doc__)
     parser.add_argument("--sequences", type=int, default=8, help="side by side, less than 16")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="comparisons whose name contains this")
-    parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -13,6 +14,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from lokal.hardware.cpu import usable_cores
 
 _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes, of ru_maxrss
 
@@ -104,6 +107,21 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> Run:
 def own_peak() -> int:
     """Bytes of memory at this process's own peak, below which Linux reports no child's."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT
+
+
+def command_line(description: str | None, rounds: int = 5) -> argparse.ArgumentParser:
+    """What a comparison of `llm` with llama.cpp's tools is told; more may be added."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, required=True, help="the GGUF of make_model.py")
+    parser.add_argument("--reference", type=Path, required=True, help="folder of llama.cpp's tools")
+    parser.add_argument("--llm", type=Path, default=Path(sys.executable).with_name("llm"))
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--only", default="", help="comparisons whose name contains this")
+    parser.add_argument("--json", action="store_true")
+    return parser
 
 
 def interleaved(

@@ -13,12 +13,9 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from compare import Comparison, Run, interleaved, report, run
+from compare import Comparison, Run, command_line, interleaved, report, run
 from make_model import WORDS
-
-from lokal.hardware.cpu import usable_cores
 
 # Decodes TOKENS tokens after a prompt, less what the prompt and the first token take.
 _DECODE = """
@@ -47,17 +44,8 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--model", type=Path, required=True, help="the GGUF of make_model.py")
-    parser.add_argument("--reference", type=Path, required=True, help="folder of llama.cpp's tools")
-    parser.add_argument("--llm", type=Path, default=Path(sys.executable).with_name("llm"))
-    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser = command_line(__doc__)
     parser.add_argument("--tokens", type=int, default=128, help="to decode for the speed")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="comparisons whose name contains this")
-    parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
 
