@@ -32,7 +32,7 @@ from lokal.gguf import check
 from lokal.hardware.budget import Machine
 from lokal.hardware.cpu import usable_cores
 from lokal.hardware.devices import Device
-from lokal.hardware.gpus import detailed
+from lokal.hardware.nvidia_smi import detailed
 from lokal.hardware.placement import margin
 from lokal.loading import LoadOptions
 from lokal.planning import plan
