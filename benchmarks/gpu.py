@@ -111,10 +111,10 @@ def _options() -> argparse.Namespace:
 def _surroundings(options: argparse.Namespace) -> str:
     """Devices, drivers, versions: what the numbers are worth."""
     told = _doctor(options)
-    devices = [
-        f"{each['name']} ({each['description']}, {each['total'] / 1e9:.2f} GB)"
-        for each in told["devices"]
-    ]
+    devices = []
+    for each in told["devices"]:
+        memory = f", {each['total'] / 1e9:.2f} GB" if each["total"] else ""
+        devices.append(f"{each['name']} ({each['description']}{memory})")
     drivers = {f"{gpu.name}: driver {gpu.driver}, {gpu.runtime}" for gpu in detailed()}
     versions = [f"{name} {told['versions'][name]}" for name in ("lokal", "llama-cpp-python")]
     versions.append(f"llama.cpp {told['versions']['llama.cpp']}")
@@ -137,10 +137,8 @@ def _used(options: argparse.Namespace, gpus: tuple[Device, ...]) -> Iterator[Cla
 
 def _doctored(options: argparse.Namespace, gpus: tuple[Device, ...]) -> Iterator[Claim]:
     checks = _doctor(options)["checks"]
-    said = [
-        c["message"] for c in checks if c["name"] == "device" and "without a flag" in c["message"]
-    ]
-    yield Claim("`llm doctor` says that they are used", "; ".join(said), len(said) == len(gpus))
+    said = [c["message"] for c in checks if c["name"] == "device" and "can be used" in c["message"]]
+    yield Claim("`llm doctor` says that they can be used", "; ".join(said), len(said) == len(gpus))
     tests = [c for c in checks if c["name"] == "self-test"]
     words = "; ".join(test["message"] for test in tests)
     passed = len(tests) == 1 + len(gpus) and all(test["state"] == "ok" for test in tests)
